@@ -1,0 +1,127 @@
+"""Files that are whole or not there: the only module that writes.
+
+A file is written beside its place, synced and renamed over it, so a reader or a crash never sees half of it.
+What can be made again at any time (generated configs and scripts) skips the sync: a power cut may lose it,
+a kill cannot.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tuneloop.documents.errors import InputError, Problem
+
+_CAUSES = {
+    errno.ENOSPC: ("no space left on the device", "free some space and run the same command again"),
+    errno.EROFS: ("the file system is read-only", "choose a folder that can be written"),
+    errno.EACCES: ("permission denied", "choose a folder that can be written"),
+    errno.EPERM: ("permission denied", "choose a folder that can be written"),
+    errno.ENOTDIR: ("a part of the path is a file", "choose another folder"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
+}
+
+
+def read_text(path: Path) -> str:
+    """Return the file's text, line ends as they are. Raises InputError when it cannot be read."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise InputError(Problem("no such file", path)) from None
+    except IsADirectoryError:
+        raise InputError(Problem("is a folder, not a file", path)) from None
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(f"not UTF-8 text (byte {error.start})", path)) from None
+    except OSError as error:
+        raise _input_error(error, path) from None
+
+
+def write_text(path: Path, text: str, *, mode: int = 0o644, sync: bool = True) -> bool:
+    """Make the file hold `text`; return whether it changed. Raises InputError when it cannot be written."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read() == text.encode() and path.stat().st_mode & 0o777 == mode:
+            return False
+    with _as_input_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                os.fchmod(file.fileno(), mode)
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
+            Path(beside).replace(path)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
+        if sync:
+            _sync_folder(path.parent)
+    return True
+
+
+def write_json(path: Path, value: Any, *, sync: bool = True) -> bool:
+    return write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n", sync=sync)
+
+
+def create_json(path: Path, value: Any) -> None:
+    """Write a file that must not exist yet, whole or not at all. Raises FileExistsError when it does."""
+    with _as_input_error(path):
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(value, file)
+                file.flush()
+                os.fsync(file.fileno())
+            # A link fails where a rename would replace.
+            os.link(beside, path)
+        finally:
+            Path(beside).unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add one line and return when it is on the disk; a torn last line is ended first."""
+    with _as_input_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    line = f"\n{line}"
+            file.write(f"{line}\n".encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def make_folder(path: Path) -> None:
+    with _as_input_error(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _as_input_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise _input_error(error, path) from None
+
+
+def _input_error(error: OSError, path: Path) -> InputError:
+    message, hint = _CAUSES.get(error.errno or 0, (error.strerror or str(error), None))
+    return InputError(Problem(message, path, hint=hint))
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

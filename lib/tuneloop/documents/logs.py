@@ -1,0 +1,24 @@
+"""One set-up for the logs of every level: a line an event, UTC, appended.
+
+`2026-01-31T12:00:00Z scaffold-torchtune wrote rank8_lr1e-5/finetune.yaml`
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+def timestamp() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class EventLog:
+    """The log `<name>.log` in a folder. Losing a line in a crash is allowed: the journal is the record."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / f"{name}.log"
+        self.name = name
+
+    def event(self, text: str) -> None:
+        line = " ".join(text.split())
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{timestamp()} {self.name} {line}\n")

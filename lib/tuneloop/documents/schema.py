@@ -1,0 +1,110 @@
+"""Typed heads: unknown keys are errors, and every fault has its line and a suggestion."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tuneloop.documents.errors import InputError, Problem, did_you_mean
+
+S = TypeVar("S", bound="Schema")
+_Loc = tuple[str | int, ...]
+
+
+class Schema(BaseModel):
+    """Base of everything that is read from a document: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def validate(schema: type[S], value: object, source: Path | None = None, lines: Mapping[_Loc, int] | None = None) -> S:
+    """Return `value` as `schema`, or raise one InputError with every fault in it."""
+    if not isinstance(value, dict):
+        kind = "nothing" if value is None else type(value).__name__
+        raise InputError(Problem(f"expected keys and values, found {kind}", source, line=1))
+    try:
+        return schema.model_validate(value)
+    except ValidationError as error:
+        raise InputError(_problems(error, schema, source, lines or {})) from None
+
+
+def _problems(
+    error: ValidationError, schema: type[BaseModel], source: Path | None, lines: Mapping[_Loc, int]
+) -> list[Problem]:
+    found = []
+    for fault in error.errors(include_url=False):
+        loc = tuple(part for part in fault["loc"] if not _is_branch(part))
+        key = ".".join(str(part) for part in loc)
+        message, hint = _words(fault, loc, schema)
+        found.append(Problem(message, source, _line(loc, lines), key=key or None, hint=hint))
+    return list(dict.fromkeys(found))
+
+
+def _is_branch(part: str | int) -> bool:
+    """Tell whether pydantic put the name of a union's branch into the path."""
+    return isinstance(part, str) and ("[" in part or part in _BRANCHES)
+
+
+_BRANCHES = {"str", "int", "float", "bool", "none", "function-after", "function-before"}
+
+
+def _line(loc: _Loc, lines: Mapping[_Loc, int]) -> int | None:
+    """Return the line of the fault, or of the nearest enclosing key that has one."""
+    for end in range(len(loc), 0, -1):
+        if loc[:end] in lines:
+            return lines[loc[:end]]
+    return min(lines.values(), default=None)
+
+
+def _words(fault: Any, loc: _Loc, schema: type[BaseModel]) -> tuple[str, str | None]:
+    name = ".".join(str(part) for part in loc)
+    kind = fault["type"]
+    special: dict[str, Callable[[], tuple[str, str | None]]] = {
+        "extra_forbidden": lambda: (
+            f"unknown key `{name}`",
+            did_you_mean(str(loc[-1]), _keys_at(schema, loc)),
+        ),
+        "missing": lambda: (f"missing key `{name}`", f"add `{loc[-1]}:`"),
+        "value_error": lambda: _split_hint(str(fault["ctx"]["error"]), name),
+        "literal_error": lambda: (
+            f"`{name}` is {fault['input']!r}",
+            f"use one of {fault['ctx']['expected']}",
+        ),
+    }
+    if kind in special:
+        return special[kind]()
+    text = fault["msg"].removeprefix("Input should be ").rstrip(".")
+    return f"`{name}` should be {text}, found {_short(fault['input'])}", None
+
+
+def _split_hint(text: str, name: str) -> tuple[str, str | None]:
+    message, _, hint = text.partition("\n")
+    return (f"`{name}`: {message}" if name else message), hint or None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def _keys_at(schema: type[BaseModel], loc: _Loc) -> list[str]:
+    """Return the keys that the schema knows where the unknown one stands."""
+    model: type[BaseModel] | None = schema
+    for part in loc[:-1]:
+        if isinstance(part, int) or model is None:
+            continue
+        field = model.model_fields.get(part)
+        model = None if field is None else _model_in(field.annotation)
+    return [] if model is None else list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model inside `X`, `X | None`, `list[X]` or `dict[str, X]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType, list, dict):
+        models = [_model_in(arg) for arg in get_args(annotation)]
+        return next((model for model in models if model is not None), None)
+    return None

@@ -1,0 +1,250 @@
+"""The design: the typed head of `experiment_summary.md`.
+
+Its schema, and the faults that one key alone cannot show. What a field such as `lr` means to a tool is the
+worker's business; here it is a name with a value.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field
+
+from tuneloop.documents.errors import did_you_mean
+from tuneloop.documents.schema import Schema
+from tuneloop.documents.shell import checked_name
+
+SCHEMA = "tuneloop.experiment/1"
+MOST_RUNS = 10_000
+
+Scalar = bool | int | float | str
+Format = Literal["chat", "instruct", "preference", "text"]
+PlainName = Annotated[str, BeforeValidator(lambda text: checked_name(text) if isinstance(text, str) else text)]
+
+
+class Method(Schema):
+    objective: Literal["sft", "preference", "rl", "distillation"] = "sft"
+    algorithm: str | None = Field(default=None, description="dpo, ppo, grpo …; none for sft")
+    update: Literal["full", "lora", "qlora", "dora", "qat"] = "lora"
+
+
+class DataEntry(Schema):
+    """One file of data. What an entry leaves out it takes from the first one."""
+
+    split: PlainName
+    path: str = Field(description="relative to the experiment, or absolute")
+    format: Format | None = None
+    columns: dict[str, str] | None = Field(default=None, description="role (input, output …) to column name")
+    prompt: str | None = Field(default=None, description="the user turn, with {input} where the input goes")
+    system: str | None = Field(default=None, description="the system turn")
+    hash: str | None = Field(default=None, description="sha256 of the file; a change makes runs stale")
+
+
+class Evaluation(Schema):
+    name: PlainName
+    backend: PlainName = "inspect"
+    task: str = Field(description="FILE.py or FILE.py@TASK, relative to the experiment, or a registered task")
+    split: str | None = Field(default=None, description="the data entry that the task reads")
+    args: dict[str, Any] = {}
+    generation: dict[str, Any] = Field(
+        default={}, description="max_tokens, temperature …; greedy unless a temperature is given"
+    )
+    epochs: Literal["all", "last"] | list[int] = "all"
+    limit: int | None = Field(default=None, ge=1)
+
+
+class Primary(Schema):
+    evaluation: str
+    scorer: str | None = Field(default=None, description="the first one of the task unless named")
+    direction: Literal["maximize", "minimize"] = "maximize"
+    smallest_effect: float = Field(default=0.0, ge=0, description="the smallest difference that matters")
+
+
+class Guardrail(Schema):
+    evaluation: str
+    scorer: str | None = None
+    direction: Literal["maximize", "minimize"] = "maximize"
+    tolerance: float = Field(ge=0, description="the largest loss against the control that is accepted")
+
+
+class Metrics(Schema):
+    primary: Primary
+    guardrails: list[Guardrail] = []
+    at: Literal["last", "lowest-validation-loss"] = "last"
+
+
+class Budget(Schema):
+    hours: float | None = Field(default=None, gt=0, description="job hours in all")
+    disk_gb: float | None = Field(default=None, gt=0)
+
+
+class Policy(Schema):
+    retries: int = Field(default=1, ge=0, le=10, description="restarts of a job whose process vanished")
+    keep: Literal["all", "best", "last"] = "all"
+
+
+class ExtraRun(Schema):
+    """A control run, an eval-only run, a run outside the matrix, or an override of one in it."""
+
+    name: PlainName
+    kind: Literal["train", "control", "eval-only"] = "train"
+    checkpoint: str | None = Field(default=None, description="a folder or [EXPERIMENT/]RUN@EPOCH")
+    set: dict[str, Any] = {}
+
+
+class Design(Schema):
+    """What is varied, what is held, and how success is measured. A design owns each fact once."""
+
+    schema_: Literal["tuneloop.experiment/1"] = Field(alias="schema")
+    name: PlainName
+    question: str
+    hypothesis: str | None = None
+    method: Method = Method()
+    backend: PlainName = "torchtune"
+    preset: str | None = Field(default=None, description="a config that the backend ships")
+    model: str = Field(description="a Hugging Face folder, or [EXPERIMENT/]RUN@EPOCH")
+    data: list[DataEntry] = Field(min_length=1)
+    variables: dict[str, list[Any]] | list[dict[str, Any]] = Field(
+        default={}, description="a grid (name to values) or a list of cells"
+    )
+    controls: dict[str, Any] = {}
+    seeds: list[int] = Field(default=[1], min_length=1)
+    evaluations: list[Evaluation] = []
+    metrics: Metrics | None = None
+    budget: Budget = Budget()
+    cluster: PlainName = "local"
+    policy: Policy = Policy()
+    runs: list[ExtraRun] = []
+
+    def evaluation(self, name: str) -> Evaluation:
+        return next(item for item in self.evaluations if item.name == name)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data entry with what it takes from the first one filled in."""
+
+    split: str
+    path: str
+    format: Format
+    columns: dict[str, str]
+    prompt: str | None
+    system: str | None
+    hash: str | None
+
+
+def sources(design: Design) -> dict[str, Source]:
+    """Return the data of the design by split, inherited values filled in."""
+    first = design.data[0]
+    return {
+        entry.split: Source(
+            split=entry.split,
+            path=entry.path,
+            format=entry.format or first.format or "instruct",
+            columns=entry.columns if entry.columns is not None else first.columns or {},
+            prompt=entry.prompt if entry.prompt is not None else first.prompt,
+            system=entry.system if entry.system is not None else first.system,
+            hash=entry.hash,
+        )
+        for entry in design.data
+    }
+
+
+class Fault(NamedTuple):
+    at: tuple[str | int, ...]
+    message: str
+    hint: str | None
+
+
+def faults(design: Design) -> Iterator[Fault]:
+    """Yield what is wrong between the keys of a design that is right key by key."""
+    yield from _repeated("data", [entry.split for entry in design.data], "split")
+    yield from _repeated("evaluations", [item.name for item in design.evaluations], "name")
+    yield from _repeated("runs", [item.name for item in design.runs], "name")
+    yield from _repeated("seeds", [str(seed) for seed in design.seeds], None)
+    yield from _matrix(design)
+    yield from _prompts(design)
+    yield from _evaluations(design)
+    yield from _metrics(design)
+    for index, run in enumerate(design.runs):
+        if run.kind == "eval-only" and run.checkpoint is None:
+            yield Fault(
+                ("runs", index),
+                f"eval-only run `{run.name}` has no checkpoint",
+                "add `checkpoint: RUN@EPOCH`",
+            )
+        if run.kind != "eval-only" and run.checkpoint is not None:
+            yield Fault(("runs", index, "checkpoint"), "only an eval-only run has a checkpoint", None)
+
+
+def _repeated(section: str, names: list[str], key: str | None) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name.casefold() in seen:
+            at = (section, index, key) if key else (section, index)
+            yield Fault(at, f"`{name}` stands twice in `{section}`", "names are compared without case")
+        seen.add(name.casefold())
+
+
+def _matrix(design: Design) -> Iterator[Fault]:
+    if isinstance(design.variables, dict):
+        for name, values in design.variables.items():
+            if not values:
+                yield Fault(("variables", name), f"variable `{name}` has no values", "give at least one")
+            if len({repr(value) for value in values}) != len(values):
+                yield Fault(("variables", name), f"variable `{name}` repeats a value", "take the second one out")
+            if name in design.controls:
+                yield Fault(("controls", name), f"`{name}` is both a variable and a control", "keep it in one of them")
+        cells = math.prod(len(values) for values in design.variables.values())
+    else:
+        cells = len(design.variables)
+        keys = {tuple(sorted(cell)) for cell in design.variables}
+        if len(keys) > 1:
+            yield Fault(("variables",), "the cells name different variables", "give each cell the same keys")
+    total = cells * len(design.seeds)
+    if total > MOST_RUNS:
+        yield Fault(
+            ("variables",),
+            f"the design expands into {total:,} runs, more than {MOST_RUNS:,}",
+            "vary fewer values, or list the cells you want",
+        )
+
+
+def _prompts(design: Design) -> Iterator[Fault]:
+    for index, entry in enumerate(design.data):
+        if entry.prompt is not None and entry.prompt.count("{input}") != 1:
+            yield Fault(
+                ("data", index, "prompt"),
+                "the prompt needs `{input}` exactly once",
+                'write it like "capitalize: {input}"',
+            )
+    if "train" not in {entry.split for entry in design.data}:
+        yield Fault(("data",), "no entry of `data` has `split: train`", "add one")
+
+
+def _evaluations(design: Design) -> Iterator[Fault]:
+    splits = [entry.split for entry in design.data]
+    for index, item in enumerate(design.evaluations):
+        if item.split is not None and item.split not in splits:
+            yield Fault(
+                ("evaluations", index, "split"),
+                f"no data has the split `{item.split}`",
+                did_you_mean(item.split, splits),
+            )
+
+
+def _metrics(design: Design) -> Iterator[Fault]:
+    if design.metrics is None:
+        return
+    names = [item.name for item in design.evaluations]
+    cited: list[tuple[tuple[str | int, ...], str]] = [
+        (("metrics", "primary", "evaluation"), design.metrics.primary.evaluation)
+    ]
+    cited += [
+        (("metrics", "guardrails", index, "evaluation"), item.evaluation)
+        for index, item in enumerate(design.metrics.guardrails)
+    ]
+    for at, name in cited:
+        if name not in names:
+            yield Fault(at, f"no evaluation `{name}`", did_you_mean(name, names) if names else "add it")

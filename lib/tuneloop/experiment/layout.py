@@ -1,0 +1,141 @@
+"""Where everything lies: the only module that joins file names.
+
+Paths are built from the experiment's folder and never stored, so a folder can be moved.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SUMMARY = "experiment_summary.md"
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    folder: Path
+
+    @property
+    def setup(self) -> Path:
+        return self.folder / "setup_finetune.yaml"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "finetune.yaml"
+
+    @property
+    def script(self) -> Path:
+        return self.folder / "finetune.slurm"
+
+    @property
+    def chat_template(self) -> Path:
+        """The prompt template of the training, for the evaluation."""
+        return self.folder / "chat_template.jinja"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    def checkpoint(self, epoch: int) -> Path:
+        return self.folder / f"epoch_{epoch}"
+
+    @property
+    def eval(self) -> Path:
+        return self.folder / "eval"
+
+    @property
+    def eval_logs(self) -> Path:
+        return self.eval / "logs"
+
+    def eval_script(self, name: str, epoch: int | None) -> Path:
+        return self.eval / f"{_evaluated(name, epoch)}.slurm"
+
+    def eval_log(self, name: str, epoch: int | None) -> Path:
+        return self.eval_logs / f"{_evaluated(name, epoch)}.eval"
+
+    @property
+    def train_attempts(self) -> Path:
+        return self.folder / ".attempts" / "train"
+
+    def eval_attempts(self, name: str, epoch: int | None) -> Path:
+        return self.folder / ".attempts" / _evaluated(name, epoch)
+
+
+def _evaluated(name: str, epoch: int | None) -> str:
+    return f"{name}_base" if epoch is None else f"{name}_epoch{epoch}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An experiment's folder. Absolute: make it with `Layout(path.resolve())`."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def summary(self) -> Path:
+        return self.folder / SUMMARY
+
+    @property
+    def gitignore(self) -> Path:
+        return self.folder / ".gitignore"
+
+    @property
+    def internal(self) -> Path:
+        return self.folder / ".tuneloop"
+
+    @property
+    def journal(self) -> Path:
+        return self.internal / "journal.jsonl"
+
+    @property
+    def journal_lock(self) -> Path:
+        return self.internal / "journal.lock"
+
+    @property
+    def runner_lock(self) -> Path:
+        return self.internal / "runner.lock"
+
+    @property
+    def runner_log(self) -> Path:
+        return self.internal / "runner.log"
+
+    @property
+    def manifest(self) -> Path:
+        return self.internal / "manifest.json"
+
+    @property
+    def submissions(self) -> Path:
+        return self.internal / "submissions"
+
+    @property
+    def jobs(self) -> Path:
+        """The folder of scaffolded jobs, one file a worker."""
+        return self.internal / "jobs"
+
+    @property
+    def collect_script(self) -> Path:
+        return self.internal / "collect.slurm"
+
+    @property
+    def collect_attempts(self) -> Path:
+        return self.internal / "attempts" / "collect"
+
+    @property
+    def analysis(self) -> Path:
+        return self.folder / "analysis"
+
+    @property
+    def figures(self) -> Path:
+        return self.analysis / "figures"
+
+    @property
+    def report(self) -> Path:
+        return self.analysis / "report.html"
+
+    def run(self, name: str) -> RunLayout:
+        return RunLayout(self.folder / name)
+
+    def relative(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()

@@ -1,0 +1,91 @@
+"""Reading an experiment: the document, its design and the runs it stands for."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tuneloop.documents.errors import InputError, Problem
+from tuneloop.documents.files import read_text
+from tuneloop.documents.frontmatter import StrictYAMLHandler, parse
+from tuneloop.documents.schema import validate
+from tuneloop.documents.yamltext import lines_of, load_yaml
+from tuneloop.experiment.design import Design, faults
+from tuneloop.experiment.expand import Run, expand
+from tuneloop.experiment.layout import Layout
+
+Lines = dict[tuple[str | int, ...], int]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    layout: Layout
+    design: Design
+    lines: Lines  # of every key of the head, for errors
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        return expand(self.design)
+
+    def run(self, name: str) -> Run:
+        """Return a run by name. Raises InputError with the nearest one."""
+        from tuneloop.documents.errors import did_you_mean
+
+        for run in self.runs:
+            if run.name == name:
+                return run
+        raise InputError(f"no run `{name}`", hint=did_you_mean(name, [run.name for run in self.runs]))
+
+    def path(self, text: str) -> Path:
+        """Return a path of the design as an absolute one; relative ones start at the experiment's folder."""
+        return (self.layout.folder / Path(text).expanduser()).resolve()
+
+    def problem(self, at: tuple[str | int, ...], message: str, hint: str | None = None) -> Problem:
+        """Return a fault of the design with its line."""
+        return Problem(message, self.layout.summary, _line(at, self.lines), ".".join(map(str, at)) or None, hint)
+
+
+def read_experiment(folder: Path) -> Experiment:
+    """Return the experiment in `folder`. Raises InputError with every fault of its design."""
+    layout = Layout(folder.resolve())
+    if not layout.summary.is_file():
+        raise InputError(
+            Problem(
+                "no experiment here",
+                folder,
+                hint=f"`tuneloop design-experiment {folder} --help` makes one",
+            )
+        )
+    text = read_text(layout.summary)
+    document = parse(text, Design, layout.summary)
+    head, _ = StrictYAMLHandler(layout.summary).split(text)
+    lines = lines_of(head, first_line=2)
+    check_design(document.data, layout.summary, lines)
+    return Experiment(layout, document.data, lines)
+
+
+def design_from_yaml(text: str, source: Path) -> tuple[dict[str, Any], Design]:
+    """Return the design in a plain YAML file, as written and as read. Raises InputError with every fault."""
+    value = load_yaml(text, source)
+    lines = lines_of(text)
+    design = validate(Design, value, source, lines)
+    check_design(design, source, lines)
+    return value, design
+
+
+def check_design(design: Design, source: Path | None, lines: Lines) -> None:
+    """Raise one InputError with every fault between the keys, and with a clash of run names."""
+    found = [
+        Problem(fault.message, source, _line(fault.at, lines), ".".join(map(str, fault.at)), fault.hint)
+        for fault in faults(design)
+    ]
+    if found:
+        raise InputError(found)
+    expand(design)
+
+
+def _line(at: tuple[str | int, ...], lines: Lines) -> int | None:
+    for end in range(len(at), 0, -1):
+        if at[:end] in lines:
+            return lines[at[:end]]
+    return None
