@@ -93,8 +93,9 @@ def read_rows(path: Path, columns: list[str]) -> list[dict[str, str]]:
 
 def fill(prompt: str, value: str) -> str:
     """Return the prompt with `{input}` replaced; other braces in it are left alone."""
-    if "{input}" not in prompt:
-        raise ValueError(f"the prompt has no `{{input}}`: {prompt!r}")
+    # `-T` reads its value as YAML, which makes a mapping of an unquoted `capitalize: {input}`.
+    if not isinstance(prompt, str) or "{input}" not in prompt:
+        raise ValueError(f"the prompt is no text with `{{input}}` in it: {prompt!r}")
     return prompt.replace("{input}", value)
 
 

@@ -66,6 +66,30 @@ def write_text(path: Path, text: str, *, mode: int = 0o644, sync: bool = True) -
     return True
 
 
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> bool:
+    """Make the file hold `data`; return whether it changed. Raises InputError when it cannot be written."""
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == data:
+            return False
+    with _as_input_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                os.fchmod(file.fileno(), 0o644)
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
+            Path(beside).replace(path)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
+        if sync:
+            _sync_folder(path.parent)
+    return True
+
+
 def write_json(path: Path, value: Any, *, sync: bool = True) -> bool:
     return write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n", sync=sync)
 

@@ -6,6 +6,8 @@ Paths are built from the experiment's folder and never stored, so a folder can b
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuneloop.experiment.work import JobSpec
+
 SUMMARY = "experiment_summary.md"
 
 
@@ -136,6 +138,19 @@ class Layout:
 
     def run(self, name: str) -> RunLayout:
         return RunLayout(self.folder / name)
+
+    def made_by(self, job: JobSpec) -> list[Path]:
+        """Return the checkpoints and evaluation logs that a job makes, as far as they exist."""
+        found = []
+        for made in job.makes:
+            kind, _, place = made.partition(":")
+            run, epoch, *name = place.split("/")
+            if kind == "checkpoint":
+                found.append(self.run(run).checkpoint(int(epoch[1:])))
+            elif kind == "evaluation":
+                stem = _evaluated(name[0], None if epoch == "base" else int(epoch[1:]))
+                found += sorted(self.run(run).eval_logs.glob(f"{stem}.*"))
+        return [path for path in found if path.exists()]
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()

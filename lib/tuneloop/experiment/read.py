@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from tuneloop.documents.errors import InputError, Problem
+from tuneloop.documents.errors import InputError, Problem, did_you_mean
 from tuneloop.documents.files import read_text
 from tuneloop.documents.frontmatter import StrictYAMLHandler, parse
-from tuneloop.documents.schema import validate
-from tuneloop.documents.yamltext import lines_of, load_yaml
+from tuneloop.documents.yamltext import lines_of
 from tuneloop.experiment.design import Design, faults
 from tuneloop.experiment.expand import Run, expand
 from tuneloop.experiment.layout import Layout
@@ -21,7 +19,8 @@ Lines = dict[tuple[str | int, ...], int]
 class Experiment:
     layout: Layout
     design: Design
-    lines: Lines  # of every key of the head, for errors
+    lines: Lines  # of every key of the design, for errors
+    source: Path | None = None  # where the design stands, when it is not in the summary yet
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -29,8 +28,6 @@ class Experiment:
 
     def run(self, name: str) -> Run:
         """Return a run by name. Raises InputError with the nearest one."""
-        from tuneloop.documents.errors import did_you_mean
-
         for run in self.runs:
             if run.name == name:
                 return run
@@ -42,7 +39,9 @@ class Experiment:
 
     def problem(self, at: tuple[str | int, ...], message: str, hint: str | None = None) -> Problem:
         """Return a fault of the design with its line."""
-        return Problem(message, self.layout.summary, _line(at, self.lines), ".".join(map(str, at)) or None, hint)
+        return Problem(
+            message, self.source or self.layout.summary, _line(at, self.lines), ".".join(map(str, at)) or None, hint
+        )
 
 
 def read_experiment(folder: Path) -> Experiment:
@@ -62,15 +61,6 @@ def read_experiment(folder: Path) -> Experiment:
     lines = lines_of(head, first_line=2)
     check_design(document.data, layout.summary, lines)
     return Experiment(layout, document.data, lines)
-
-
-def design_from_yaml(text: str, source: Path) -> tuple[dict[str, Any], Design]:
-    """Return the design in a plain YAML file, as written and as read. Raises InputError with every fault."""
-    value = load_yaml(text, source)
-    lines = lines_of(text)
-    design = validate(Design, value, source, lines)
-    check_design(design, source, lines)
-    return value, design
 
 
 def check_design(design: Design, source: Path | None, lines: Lines) -> None:

@@ -29,13 +29,14 @@ _TEMPLATE = """\
 #SBATCH --output=/dev/null
 #SBATCH --open-mode=append
 set -euo pipefail
-cd -- "${SLURM_SUBMIT_DIR:-$(dirname -- "${BASH_SOURCE[0]}")}"{% if up %}/{{ up | q }}{% endif %}
+script=$(realpath -- "${BASH_SOURCE[0]}")
+cd -- "${SLURM_SUBMIT_DIR:-$(dirname -- "$script")}"{% if up %}/{{ up | q }}{% endif %}
 export PATH={{ bin | q }}:"$PATH"
 
 # Claim the attempt; a second copy of it ends here. The log is {{ log }}.
 if [[ -z ${TUNELOOP_ATTEMPT:-} ]]; then
   exec python -m tuneloop.jobs.claim --attempts {{ attempts | q }} --log {{ log | q }} \\
-    --digest {{ digest | q }} -- bash "${BASH_SOURCE[0]}"
+    --digest {{ digest | q }} -- bash "$script"
 fi
 {% for name, value in environment.items() %}
 export {{ name }}={{ value | q }}

@@ -19,6 +19,20 @@ When = Literal["ok", "any"]
 COLLECT = JobKey("collect")
 
 
+def train_key(run: str) -> JobKey:
+    return JobKey(f"train/{run}")
+
+
+def eval_key(run: str, epoch: int | None, evaluation: str) -> JobKey:
+    """Return the key of one evaluation; the epoch is None for the base model or a given checkpoint."""
+    return JobKey(f"eval/{run}/{'base' if epoch is None else f'e{epoch}'}/{evaluation}")
+
+
+def evaluation_of(key: JobKey) -> str | None:
+    """Return the name of the evaluation that a job carries, or None for another kind of job."""
+    return key.rpartition("/")[2] if key.startswith("eval/") else None
+
+
 @dataclass(frozen=True)
 class Setting:
     """A value and where it came from, from the first function that resolves anything."""
@@ -163,7 +177,8 @@ class Scaffolded:
 
 def to_json(value: Any, kind: Any = None) -> Any:
     """Return `value` (a noun of this module, or a container of them given its type) as JSON data."""
-    return _adapter(kind or type(value)).dump_python(value, mode="json", by_alias=True)
+    noun: Any = kind or type(value)
+    return _adapter(noun).dump_python(value, mode="json", by_alias=True)
 
 
 def from_json(kind: Any, data: Any) -> Any:

@@ -9,9 +9,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tuneloop.documents.errors import FailedError, InputError, MissingError, Problem, TuneloopError
 from tuneloop.experiment.work import Check, Estimate, Row, Scaffolded, from_json, to_json
@@ -34,67 +34,70 @@ class Remote:
         self.python = python
 
     def versions(self) -> Mapping[str, str]:
-        return self._call("versions", None)  # type: ignore[no-any-return]
+        return self.ask(None, "versions")["versions"]  # type: ignore[no-any-return]
 
     def scaffold(self, order: Order) -> Scaffolded:
-        return self._call("scaffold", order)  # type: ignore[no-any-return]
+        return self.ask(order, "scaffold")["scaffold"]  # type: ignore[no-any-return]
 
     def estimate(self, order: Order) -> Mapping[str, Estimate]:
-        return self._call("estimate", order)  # type: ignore[no-any-return]
+        return self.ask(order, "estimate")["estimate"]  # type: ignore[no-any-return]
 
     def checks(self, order: Order) -> Sequence[Check]:
-        return self._call("checks", order)  # type: ignore[no-any-return]
+        return self.ask(order, "checks")["checks"]  # type: ignore[no-any-return]
 
     def rows(self, order: Order) -> Sequence[Row]:
-        return self._call("rows", order)  # type: ignore[no-any-return]
+        return self.ask(order, "rows")["rows"]  # type: ignore[no-any-return]
 
-    def _call(self, verb: str, order: Order | None) -> Any:
-        """Ask the work environment. Raises what the worker raised; FailedError when it broke."""
-        request = "null" if order is None else json.dumps(to_json(order, Order))
-        argv = [self.python, "-m", self.module, verb]
+    def ask(self, order: Order | None, *verbs: str) -> dict[str, Any]:
+        """Return the answers to several verbs from one process: starting one costs seconds.
+
+        Raises what the worker raised; MissingError or FailedError when it broke.
+        """
+        request = json.dumps({"order": None if order is None else to_json(order, Order)})
+        argv = [self.python, "-m", self.module, *verbs]
         try:
             done = subprocess.run(argv, input=request, capture_output=True, text=True, check=False)
         except OSError as error:
-            hint = "set `python:` of the cluster profile in tuneloop.yaml"
-            raise MissingError(
-                f"no work environment for `{self.name}`: {self.python}: {error.strerror}", hint
-            ) from None
-        answer = done.stdout.rpartition("\n")[2] or done.stdout
+            message = f"no work environment for `{self.name}`: {self.python}: {error.strerror}"
+            raise MissingError(message, hint="set `python:` of the cluster profile in tuneloop.yaml") from None
         try:
-            data = json.loads(answer)
+            data = json.loads(done.stdout)
         except json.JSONDecodeError:
-            raise _broken(self.name, verb, done) from None
+            raise _broken(self.name, verbs, done) from None
         if "error" in data:
             raise _revived(data["error"])
-        return from_json(_ANSWERS[verb], data["answer"])
+        return {verb: from_json(_ANSWERS[verb], data["answers"][verb]) for verb in verbs}
 
 
 def serve(worker: Worker, steps: Mapping[str, Callable[[Sequence[str]], int]]) -> int:
-    """Answer one verb of the command line; `steps` are the worker's own verbs, such as verify."""
-    verb, *rest = sys.argv[1:] or [""]
-    if verb in steps:
-        return _step(steps[verb], rest)
-    if verb not in _ANSWERS:
+    """Answer the verbs on the command line, or do one of the `steps`: the worker's own, such as verify."""
+    verbs = sys.argv[1:]
+    if verbs and verbs[0] in steps:
+        return _step(steps[verbs[0]], verbs[1:])
+    unknown = [verb for verb in verbs if verb not in _ANSWERS]
+    if unknown or not verbs:
         known = ", ".join([*_ANSWERS, *steps])
-        sys.stderr.write(f"{worker.module}: no verb {verb!r}; known: {known}\n")
+        sys.stderr.write(f"{worker.module}: expected one of {known}, found {' '.join(verbs) or 'nothing'}\n")
         return 2
     with _own_stdout() as answer_to:
-        answer = _answer(worker, verb)
-        answer_to.write(json.dumps(answer))
+        answer_to.write(json.dumps(_answers(worker, verbs)))
     return 0
 
 
-def _answer(worker: Worker, verb: str) -> dict[str, Any]:
-    request = json.loads(sys.stdin.read() or "null")
+def _answers(worker: Worker, verbs: Sequence[str]) -> dict[str, Any]:
+    request = json.loads(sys.stdin.read())
+    order = None if request["order"] is None else from_json(Order, request["order"])
     try:
-        if verb == "versions":
-            value: Any = worker.versions()
-        else:
-            value = getattr(worker, verb)(from_json(Order, request))
+        answers = {verb: _answer(worker, verb, order) for verb in verbs}
     except TuneloopError as error:
         problems = [problem.as_dict() for problem in error.problems]
         return {"error": {"exit": error.exit_code, "problems": problems}}
-    return {"answer": to_json(value, _ANSWERS[verb])}
+    return {"answers": answers}
+
+
+def _answer(worker: Worker, verb: str, order: Order | None) -> Any:
+    value = worker.versions() if verb == "versions" else getattr(worker, verb)(order)
+    return to_json(value, _ANSWERS[verb])
 
 
 def _step(step: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
@@ -107,7 +110,7 @@ def _step(step: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int
 
 
 @contextlib.contextmanager
-def _own_stdout() -> Any:
+def _own_stdout() -> Iterator[IO[str]]:
     """Keep standard output for the answer; whatever a tool prints, even from C, goes to stderr."""
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -131,9 +134,10 @@ def _revived(error: Mapping[str, Any]) -> TuneloopError:
     return kinds.get(error["exit"], FailedError)(problems)
 
 
-def _broken(name: str, verb: str, done: subprocess.CompletedProcess[str]) -> TuneloopError:
+def _broken(name: str, verbs: Sequence[str], done: subprocess.CompletedProcess[str]) -> TuneloopError:
     last = done.stderr.strip().splitlines()[-8:]
-    text = "\n  ".join([f"worker `{name}` failed in `{verb}` (exit {done.returncode})", *last])
+    asked = ", ".join(verbs)
+    text = "\n  ".join([f"worker `{name}` failed in `{asked}` (exit {done.returncode})", *last])
     if any("ModuleNotFoundError" in line for line in last):
         return MissingError(text, hint="`tuneloop doctor` says what the work environment lacks")
     return FailedError(text)

@@ -1,0 +1,40 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer, make and a network for packages.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TESTS := $(BIN)/python -m pytest
+
+.PHONY: help setup demo test test-fast check format soak bench clean
+
+help:             ## List the targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup:            ## Make .venv; quick when nothing changed.
+	@PYTHON=$(PYTHON) scripts/setup $(VENV)
+
+demo: setup       ## Design, scaffold, run and analyze the shipped experiment in runs/demo.
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo runs/demo
+
+test: setup       ## Everything, with real training and evaluation.
+	$(TESTS) -m "not soak" $(ARGS)
+
+test-fast: setup  ## What needs no training: under a minute.
+	$(TESTS) -m "not soak and not train" $(ARGS)
+
+check: setup      ## Lint, format and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup     ## Let ruff mend what it can.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+soak: setup       ## The long versions of the kill tests and the demo with another seed.
+	$(TESTS) -m soak $(ARGS)
+
+bench: setup      ## Measure; figures go to docs/benchmarks.md by hand.
+	$(BIN)/python -m benchmarks
+
+clean:            ## Remove the demo's results and the caches; .venv stays.
+	rm -rf runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

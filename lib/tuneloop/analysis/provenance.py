@@ -1,0 +1,62 @@
+"""Where the results come from: design, model, data with their hashes, seeds, tools.
+
+Reads the data files to hash them and the manifest to name versions; whatever is missing is said to be.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from tuneloop.documents.errors import InputError
+from tuneloop.documents.files import read_text
+from tuneloop.experiment.design import DataEntry
+from tuneloop.experiment.identity import file_hash
+from tuneloop.experiment.read import Experiment
+
+Facts = list[tuple[str, str]]
+_MOST = 80  # facts of a manifest that a report shows
+
+
+def gather(experiment: Experiment) -> Facts:
+    """Return (what, value) pairs. Raises nothing for what is not there."""
+    design = experiment.design
+    method = " ".join(filter(None, [design.method.objective, design.method.algorithm, design.method.update]))
+    facts: Facts = [("experiment", design.name), ("method", f"{method}, {design.backend}"), ("model", design.model)]
+    facts += [("preset", design.preset)] if design.preset else []
+    facts += [(f"data: {entry.split}", _data(experiment, entry)) for entry in design.data]
+    facts.append(("seeds", ", ".join(map(str, design.seeds))))
+    facts += [(f"control: {name}", str(value)) for name, value in design.controls.items()]
+    return facts + _manifest(experiment)
+
+
+def _data(experiment: Experiment, entry: DataEntry) -> str:
+    try:
+        now = file_hash(experiment.path(entry.path))
+    except InputError:
+        return f"{entry.path} (not found; {entry.hash or 'no hash in the design'})"
+    if entry.hash is not None and entry.hash.removeprefix("sha256:") != now.removeprefix("sha256:"):
+        return f"{entry.path} ({now}; the design says {entry.hash}: the file has changed)"
+    return f"{entry.path} ({now})"
+
+
+def _manifest(experiment: Experiment) -> Facts:
+    path = experiment.layout.manifest
+    if not path.is_file():
+        return [("tools", "not recorded: there is no manifest")]
+    try:
+        manifest = json.loads(read_text(path))
+    except (InputError, ValueError):
+        return [("tools", "the manifest cannot be read")]
+    facts = list(_leaves(manifest, ""))
+    left = len(facts) - _MOST
+    return facts[:_MOST] + ([("", f"{left} more in the manifest")] if left > 0 else [])
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        yield name, ", ".join(item if isinstance(item, str) else json.dumps(item) for item in value)
+    elif value is not None:
+        yield name, str(value)

@@ -1,0 +1,153 @@
+"""`status`, `config`: plain everyday words that only read."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuneloop.cli.output import All, Folder, Json, say, table, write_json
+
+if TYPE_CHECKING:
+    from tuneloop.experiment.read import Experiment
+    from tuneloop.jobs.board import Board
+
+
+def register(app: typer.Typer) -> None:
+    app.command("status")(status)
+    app.command("config")(config)
+
+
+def status(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[EXP]", help="One experiment; all under the project without it.")
+    ] = None,
+    as_json: Json = False,
+    everything: All = False,
+) -> None:
+    """Show what an experiment does, or all of them. Writes nothing.
+
+    \b
+    Example:
+      tuneloop status runs/demo
+    """
+    if folder is None:
+        _all(as_json=as_json, everything=everything)
+        return
+    experiment, board, alive = _read(folder)
+    if as_json:
+        write_json(_data(experiment, board, alive=alive), whole=everything)
+        return
+    _show_board(experiment, board, alive=alive)
+    _show_failures(experiment, board)
+
+
+def config(as_json: Json = False) -> None:
+    """Print each configured value and the file it came from.
+
+    \b
+    Example:
+      tuneloop config
+    """
+    from tuneloop.documents.config import load
+
+    origins = load(Path.cwd()).origins
+    if as_json:
+        values = [{"key": item.key, "value": item.value, "origin": item.origin} for item in origins]
+        write_json({"schema": "tuneloop.config/1", "values": values})
+        return
+    say(table(["key", "value", "origin"], [[item.key, str(item.value), item.origin] for item in origins]))
+
+
+def show_end(folder: Folder, code: int, *, as_json: bool) -> None:
+    """Say how a followed experiment stands: its counts, what failed and why, and where the report is."""
+    experiment, board, alive = _read(folder)
+    if as_json:
+        write_json(_data(experiment, board, alive=alive) | {"exit": code}, whole=False)
+        return
+    say(_counts(board))
+    _show_failures(experiment, board)
+    if code == 0 and experiment.layout.report.is_file():
+        say(f"report: {experiment.layout.report}")
+
+
+def _read(folder: Path) -> "tuple[Experiment, Board, bool]":
+    from tuneloop.experiment.read import read_experiment
+    from tuneloop.jobs.board import read_board
+    from tuneloop.loop.orders import Crew
+
+    experiment = read_experiment(folder)
+    return experiment, read_board(experiment), Crew(experiment).executor().alive()
+
+
+def _data(experiment: "Experiment", board: "Board", *, alive: bool) -> dict[str, Any]:
+    from tuneloop.loop.status import failures, status_data
+
+    failed = [
+        {"key": item.key, "reason": item.reason, "cause": item.cause, "hint": item.hint, "log": item.log}
+        for item in failures(experiment, board)
+    ]
+    return status_data(experiment, board, runner_alive=alive) | {"failures": failed}
+
+
+def _show_board(experiment: "Experiment", board: "Board", *, alive: bool) -> None:
+    from tuneloop.loop.status import job_data
+
+    say(f"{experiment.design.name}: {_counts(board)}; the runner {'is running' if alive else 'is not running'}")
+    rows = [_row(job_data(item)) for item in board.states.values()]
+    if rows:
+        say(table(["job", "state", "progress", "attempts", "started", "ended"], rows))
+    if board.going and not alive:
+        say(f"hint: `tuneloop run-experiment {experiment.layout.folder}` goes on where it was")
+
+
+def _row(job: dict[str, Any]) -> list[str]:
+    state = f"{job['state']} ({job['reason']})" if job["reason"] else job["state"]
+    live = job["progress"]
+    shown = ""
+    if live and live["step"] is not None:
+        loss = f" loss {live['loss']:.3f}" if isinstance(live["loss"], int | float) else ""
+        shown = f"{live['step']}/{live['steps'] or '?'}{loss}"
+    return [job["key"], state, shown, str(job["attempts"]), job["started"] or "", job["ended"] or ""]
+
+
+def _show_failures(experiment: "Experiment", board: "Board") -> None:
+    from tuneloop.loop.status import failures
+
+    for item in failures(experiment, board):
+        say(f"\n{item.key} {item.state}: {item.reason}")
+        for line in item.last_lines:
+            say(f"  | {line}")
+        if item.log:
+            say(f"  log: {item.log}")
+        if item.cause:
+            say(f"  likely: {item.cause}\n  hint: {item.hint}")
+
+
+def _counts(board: "Board") -> str:
+    from tuneloop.jobs.tables import counts
+
+    found = counts(board.states)
+    return ", ".join(f"{number} {state}" for state, number in found.items()) or "nothing is scaffolded"
+
+
+def _all(*, as_json: bool, everything: bool) -> None:
+    from tuneloop.documents.errors import TuneloopError
+    from tuneloop.loop.status import board_counts, find_experiments
+
+    rows: list[dict[str, Any]] = []
+    for place, found in find_experiments(Path.cwd()):
+        if isinstance(found, TuneloopError):
+            rows.append({"experiment": str(place), "name": None, "error": found.problems[0].message, "counts": {}})
+        else:
+            rows.append({"experiment": str(place), "name": found.design.name, "counts": board_counts(found)})
+    if as_json:
+        write_json({"schema": "tuneloop.experiments/1", "experiments": rows}, whole=everything)
+        return
+    if not rows:
+        say("no experiments here; `tuneloop design-experiment DIR --help` makes one")
+        return
+    cells = [
+        [row["experiment"], ", ".join(f"{n} {s}" for s, n in row["counts"].items()) or row.get("error", "designed")]
+        for row in rows
+    ]
+    say(table(["experiment", "jobs"], cells))

@@ -1,0 +1,234 @@
+"""`run-experiment`, `run-<tool>`, `retry`, `cancel`, `wait`: handing jobs over and seeing them through."""
+
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuneloop.cli.output import DryRun, Folder, Json, say, table, write_json
+from tuneloop.documents.errors import InputError
+
+if TYPE_CHECKING:
+    from tuneloop.loop.run import Choice, Plan
+
+Yes = Annotated[str | None, typer.Option("--yes", metavar="PLAN", help="Consent to the plan with this id.")]
+Follow = Annotated[
+    bool | None,
+    typer.Option("--follow/--detach", help="Watch until the end, or return at once. Default: watch on a terminal."),
+]
+Timeout = Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at most.")]
+
+
+def register(app: typer.Typer) -> None:
+    from tuneloop.cli.tools import worker_names
+
+    app.command("run-experiment")(run_experiment)
+    for name in worker_names():
+        app.command(f"run-{name}", help=_help(name))(_for_worker(name))
+    app.command("retry")(retry)
+    app.command("cancel")(cancel)
+    app.command("wait")(wait)
+
+
+def run_experiment(
+    folder: Folder, yes: Yes = None, follow: Follow = None, dry_run: DryRun = False, as_json: Json = False
+) -> None:
+    """Hand over all jobs of an experiment: training, evaluations, report. They live on without this command.
+
+    \b
+    Example:
+      tuneloop run-experiment runs/demo --dry-run
+    """
+    from tuneloop.loop.run import FRESH
+
+    _hand_over(folder, FRESH, yes, follow, dry_run=dry_run, as_json=as_json)
+
+
+def retry(
+    folder: Folder,
+    failed: Annotated[bool, typer.Option("--failed", help="What failed, was lost, blocked or cancelled.")] = False,
+    yes: Yes = None,
+    follow: Follow = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Hand over again what ended without being done. Training resumes after its last whole epoch.
+
+    \b
+    Example:
+      tuneloop retry runs/demo --failed --dry-run
+    """
+    from tuneloop.loop.run import AGAIN
+
+    if not failed:
+        raise InputError("say what to try again", hint=f"`tuneloop retry {folder} --failed`")
+    _hand_over(folder, AGAIN, yes, follow, dry_run=dry_run, as_json=as_json)
+
+
+def cancel(
+    folder: Folder,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs; all without any.")] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Ask running and waiting jobs to end. What is done stays done.
+
+    \b
+    Example:
+      tuneloop cancel runs/demo --dry-run
+    """
+    from tuneloop.experiment.read import read_experiment
+    from tuneloop.jobs.board import read_board
+    from tuneloop.loop import run as loop
+    from tuneloop.loop.orders import Crew
+
+    experiment = read_experiment(folder)
+    if dry_run:
+        going = read_board(experiment).going
+        say("\n".join(f"would cancel {item.key} ({item.state})" for item in going) or "nothing is going")
+        return
+    keys = loop.cancel(experiment, Crew(experiment).executor(), runs or [], by=_who())
+    if as_json:
+        write_json({"schema": "tuneloop.cancel/1", "cancelled": keys})
+    else:
+        say(f"asked {len(keys)} jobs to end")
+
+
+def wait(folder: Folder, timeout: Timeout = 540.0, as_json: Json = False) -> None:
+    """Wait until nothing is going: exit 0 finished, 1 something failed, 5 still going.
+
+    \b
+    Example:
+      tuneloop wait runs/demo --timeout 540
+    """
+    _finish(folder, timeout, live=False, as_json=as_json)
+
+
+def _for_worker(name: str) -> Callable[..., None]:
+    def command(
+        folder: Folder, yes: Yes = None, follow: Follow = None, dry_run: DryRun = False, as_json: Json = False
+    ) -> None:
+        from tuneloop.loop.run import FRESH
+
+        _hand_over(folder, replace(FRESH, worker=name), yes, follow, dry_run=dry_run, as_json=as_json)
+
+    return command
+
+
+def _help(name: str) -> str:
+    return (
+        f"Hand over the {name} jobs of an experiment alone. They live on without this command.\n\n\b\nExample:\n"
+        f"  tuneloop run-{name} runs/demo --dry-run"
+    )
+
+
+def _hand_over(
+    folder: Path, choice: "Choice", yes: str | None, follow: bool | None, *, dry_run: bool, as_json: bool
+) -> None:
+    from tuneloop.experiment.read import read_experiment
+    from tuneloop.jobs.board import read_board
+    from tuneloop.loop import run as loop
+    from tuneloop.loop.orders import Crew
+
+    experiment = read_experiment(folder)
+    crew = Crew(experiment)
+    plan = loop.plan_run(experiment, read_board(experiment), choice)
+    if dry_run:
+        _show(folder, plan, as_json=as_json, handed=None)
+        return
+    if plan.jobs:
+        plan = _consented(folder, plan, yes, as_json=as_json)
+    handed = loop.start(experiment, crew.executor(), plan, choice, by=_who())
+    watch = sys.stdout.isatty() if follow is None else follow
+    if as_json and not watch:
+        _show(folder, plan, as_json=True, handed=len(handed))
+        return
+    if not as_json:
+        say(f"{len(handed)} jobs handed over to {crew.cluster}; {plan.going} were going")
+        _show_left(folder, plan)
+    if watch:
+        _finish(folder, None, live=not as_json and sys.stdout.isatty(), as_json=as_json)
+    else:
+        say(f"next: tuneloop wait {folder}")
+
+
+def _consented(folder: Path, plan: "Plan", yes: str | None, *, as_json: bool) -> "Plan":
+    """Return the plan once a person or `--yes` has agreed to it; `--yes` must name the plan as it is now."""
+    if yes is not None:
+        if yes != plan.id:
+            hint = "look at the new plan with `--dry-run`"
+            raise InputError(f"the plan has changed: it is {plan.id}, not {yes}", hint=hint)
+        return plan
+    if as_json or not sys.stdin.isatty():
+        raise InputError(f"{len(plan.jobs)} jobs need a yes", hint=f"type the same command with `--yes {plan.id}`")
+    _show(folder, plan, as_json=False, handed=None)
+    if not typer.confirm("Hand them over?"):
+        raise typer.Exit(0)
+    return plan
+
+
+def _show(folder: Path, plan: "Plan", *, as_json: bool, handed: int | None) -> None:
+    if as_json:
+        write_json(_plan_data(folder, plan, handed), whole=False)
+        return
+    from tuneloop.loop.overview import duration
+
+    groups: dict[tuple[str, str], list[float]] = {}
+    for job in plan.jobs:
+        hardware = f"{job.shape.gpus} GPU" if job.shape.gpus else f"{job.shape.cpus} CPU"
+        groups.setdefault((job.worker, hardware), []).append(job.seconds)
+    rows = [
+        [worker, str(len(seconds)), hardware, duration(sum(seconds))] for (worker, hardware), seconds in groups.items()
+    ]
+    say(table(["worker", "jobs", "each", "job time"], rows) if rows else "nothing to hand over")
+    budget = f" of {plan.budget_hours:g} h" if plan.budget_hours is not None else ""
+    say(f"{plan.hours:.2f} h planned, {plan.spent_hours:.2f} h spent{budget}; {plan.going} jobs are going")
+    if plan.over_budget:
+        say("over the budget: this plan would be refused")
+    _show_left(folder, plan)
+    if plan.jobs:
+        say(f"plan {plan.id}")
+
+
+def _show_left(folder: Path, plan: "Plan") -> None:
+    if plan.left:
+        states = sorted({status.state for status in plan.left})
+        say(f"left alone: {len(plan.left)} {' or '.join(states)}; `tuneloop retry {folder} --failed` tries them again")
+
+
+def _plan_data(folder: Path, plan: "Plan", handed: int | None) -> dict[str, Any]:
+    return {
+        "schema": "tuneloop.plan/1",
+        "experiment": str(folder.resolve()),
+        "plan": plan.id,
+        "handed_over": handed,
+        "going": plan.going,
+        "hours": round(plan.hours, 4),
+        "spent_hours": round(plan.spent_hours, 4),
+        "budget_hours": plan.budget_hours,
+        "over_budget": plan.over_budget,
+        "left": [{"key": item.key, "state": item.state, "reason": item.reason} for item in plan.left],
+        "jobs": [{"key": job.key, "worker": job.worker, "seconds": job.seconds} for job in plan.jobs],
+    }
+
+
+def _finish(folder: Path, timeout: float | None, *, live: bool, as_json: bool) -> None:
+    """Follow to the end and exit as `wait` does."""
+    from tuneloop.cli.everyday import show_end
+    from tuneloop.cli.follow import follow
+
+    code = follow(folder, timeout, live=live, quiet=as_json)
+    show_end(folder, code, as_json=as_json)
+    raise typer.Exit(code)
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())

@@ -1,0 +1,81 @@
+"""`scaffold-experiment` and `scaffold-<tool>` for every worker."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuneloop.cli.output import DryRun, Folder, Json, say, write_json
+
+Replace = Annotated[
+    list[str] | None, typer.Option("--replace", metavar="RUN", help="Set this run's results aside and scaffold anew.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    from tuneloop.cli.tools import worker_names
+
+    app.command("scaffold-experiment")(scaffold_experiment)
+    for name in worker_names():
+        app.command(f"scaffold-{name}", help=_help(name))(_for_worker(name))
+
+
+def scaffold_experiment(
+    folder: Folder, replace: Replace = None, dry_run: DryRun = False, as_json: Json = False
+) -> None:
+    """Write every config and job script of an experiment. Safe to repeat.
+
+    \b
+    Example:
+      tuneloop scaffold-experiment runs/demo --dry-run
+    """
+    _scaffold(folder, None, replace or [], dry_run=dry_run, as_json=as_json)
+
+
+def _for_worker(name: str) -> Callable[..., None]:
+    def command(folder: Folder, replace: Replace = None, dry_run: DryRun = False, as_json: Json = False) -> None:
+        _scaffold(folder, name, replace or [], dry_run=dry_run, as_json=as_json)
+
+    return command
+
+
+def _help(name: str) -> str:
+    return (
+        f"Write the {name} configs and job scripts of an experiment alone. Safe to repeat.\n\n\b\nExample:\n"
+        f"  tuneloop scaffold-{name} runs/demo --dry-run"
+    )
+
+
+def _scaffold(folder: Path, only: str | None, replace: list[str], *, dry_run: bool, as_json: bool) -> None:
+    from tuneloop.documents.logs import EventLog
+    from tuneloop.experiment.read import read_experiment
+    from tuneloop.loop.orders import Crew
+    from tuneloop.loop.scaffold import plan_scaffold, write_scaffold
+
+    experiment = read_experiment(folder)
+    plan = plan_scaffold(experiment, Crew(experiment), [only] if only else None)
+    written = {} if dry_run else write_scaffold(plan, replace)
+    if not dry_run and only is None:
+        log = EventLog(experiment.layout.folder, "scaffold-experiment")
+        log.event(f"{len(experiment.runs)} runs, {len(plan.jobs)} jobs, {sum(written.values())} files written")
+    if as_json:
+        write_json(
+            {
+                "schema": "tuneloop.scaffold/1",
+                "experiment": str(experiment.layout.folder),
+                "jobs": len(plan.jobs),
+                "files": len(plan.files),
+                "written": written,
+                "changed": [{"run": item.run, "job": item.key, "changes": item.changes} for item in plan.changed],
+            }
+        )
+        return
+    if dry_run:
+        for file in plan.files:
+            say(f"would write {file.path}")
+        for changed in plan.changed:
+            say(f"`{changed.key}` has results from another design: {'; '.join(changed.changes)}")
+        return
+    say(f"{len(plan.jobs)} jobs for {len(experiment.runs)} runs; {sum(written.values())} files written")
+    say(f"next: tuneloop run-{only or 'experiment'} {folder}")

@@ -1,0 +1,55 @@
+"""The board: one reading of journal, facts and jobs, with the state of every job. Writes nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tuneloop.experiment.read import Experiment
+from tuneloop.experiment.stamp import Stamps
+from tuneloop.experiment.work import JobKey, JobSpec
+from tuneloop.jobs.facts import Facts
+from tuneloop.jobs.journal import Journal
+from tuneloop.jobs.state import GOING, Intent, JobStatus, fold, states
+from tuneloop.jobs.store import Stored, all_specs, read_jobs
+
+
+@dataclass(frozen=True)
+class Board:
+    specs: Sequence[JobSpec]
+    states: Mapping[JobKey, JobStatus]
+    intent: Intent
+    outdated: frozenset[JobKey]  # jobs whose design changed after they were scaffolded
+
+    @property
+    def going(self) -> list[JobStatus]:
+        return [status for status in self.states.values() if status.state in GOING]
+
+    def spec(self, key: JobKey) -> JobSpec:
+        return next(spec for spec in self.specs if spec.key == key)
+
+
+def read_board(experiment: Experiment, facts: Facts | None = None) -> Board:
+    """Return the state of every scaffolded job. Raises InputError for a broken journal."""
+    layout = experiment.layout
+    stored = read_jobs(layout)
+    specs = all_specs(stored)
+    intent = fold(Journal(layout).read())
+    outdated = _outdated(experiment, stored)
+    found = states(
+        specs,
+        intent,
+        (facts or Facts(layout)).all(specs),
+        retries=experiment.design.policy.retries,
+        outdated=outdated,
+    )
+    return Board(specs, found, intent, outdated)
+
+
+def _outdated(experiment: Experiment, stored: Mapping[str, Stored]) -> frozenset[JobKey]:
+    stamps = Stamps(experiment.design)
+    runs = {run.name: run for run in experiment.runs}
+    return frozenset(
+        job.key
+        for item in stored.values()
+        for job in item.jobs
+        if job.run in runs and stamps.of(runs[job.run], job.key) != item.stamps.get(job.key)
+    )

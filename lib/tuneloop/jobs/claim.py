@@ -1,0 +1,146 @@
+"""The first act of every job script: claim an attempt, then run the script inside it.
+
+`python -m tuneloop.jobs.claim --attempts DIR --log PATTERN --digest D -- bash SCRIPT`
+
+The attempt's folder appears by one rename, with its lock already held and `start.json` in it; a second copy of
+the same attempt finds the name taken and ends with exit code 4. The lock is inherited by every process of the
+job, so it is free only when all of them are gone. `exit.json` and `usage.json` are written last; without them
+and with a free lock the attempt was killed. Starts in about 60 ms: nothing heavy is imported.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from tuneloop.documents.files import create_json
+from tuneloop.documents.locks import hold_for_life
+from tuneloop.documents.logs import timestamp
+
+TAKEN = 4
+GRACE_S = 10.0  # between asking a job to end and ending it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    token = os.environ.get("TUNELOOP_TOKEN") or f"hand-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+    restart = int(os.environ.get("TUNELOOP_RESTART") or os.environ.get("SLURM_RESTART_COUNT") or 0)
+    identity = os.environ.get("TUNELOOP_ID") or os.environ.get("SLURM_JOB_ID") or token
+    start = {
+        "token": token,
+        "restart": restart,
+        "id": identity,
+        "digest": arguments.digest,
+        "time": timestamp(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+    }
+    attempt = claim(Path(arguments.attempts).resolve(), f"{token}.{restart}", start)
+    if attempt is None:
+        sys.stderr.write(f"attempt {token}.{restart} is already claimed\n")
+        return TAKEN
+    _redirect(Path(arguments.log.replace("{id}", identity)))
+    return run(attempt, arguments.command, arguments.digest)
+
+
+def claim(attempts: Path, name: str, start: dict[str, object]) -> Path | None:
+    """Make the attempt's folder and hold its lock for the life of this process, or return None when it is taken."""
+    attempts.mkdir(parents=True, exist_ok=True)
+    beside = attempts / f".{name}.{os.getpid()}"
+    beside.mkdir()
+    hold_for_life(beside / "lock")
+    (beside / "start.json").write_text(json.dumps(start))
+    try:
+        # A folder that holds something is never replaced by a rename.
+        return beside.rename(attempts / name)
+    except OSError:
+        shutil.rmtree(beside)
+        return None
+
+
+def run(attempt: Path, command: Sequence[str], digest: str) -> int:
+    """Run the command inside the attempt and write what became of it; return its exit code (128 + n for signal n)."""
+    began = time.monotonic()
+    environment = os.environ | {"TUNELOOP_ATTEMPT": str(attempt), "TUNELOOP_DIGEST": digest}
+    # A group of its own: an asked-for end must reach the tool, which bash would make wait.
+    child = subprocess.Popen(command, env=environment, process_group=0, close_fds=False)
+    create_json(attempt / "group.json", {"group": child.pid})
+    asked = _forward_signals(child)
+    code = _wait(child, asked)
+    if code < 0:
+        code = 128 - code
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    create_json(
+        attempt / "usage.json",
+        {
+            "wall_s": round(time.monotonic() - began, 3),
+            "cpu_s": round(used.ru_utime + used.ru_stime, 3),
+            "peak_memory_mb": round(used.ru_maxrss / 1024, 1),  # Linux counts it in KiB
+        },
+    )
+    create_json(attempt / "exit.json", {"code": code, "time": timestamp(), "signal": asked[-1] if asked else None})
+    return code
+
+
+def _forward_signals(child: subprocess.Popen[bytes]) -> list[int]:
+    """Pass requests to end on to the whole job; return the list that collects them."""
+    asked: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        _signal_group(child.pid, signal.SIGTERM)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, forward)
+    return asked
+
+
+def _wait(child: subprocess.Popen[bytes], asked: list[int]) -> int:
+    while not asked:
+        try:
+            return child.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            continue
+    try:
+        return child.wait(timeout=GRACE_S)
+    except subprocess.TimeoutExpired:
+        _signal_group(child.pid, signal.SIGKILL)
+        return child.wait()
+
+
+def _signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return
+
+
+def _redirect(log: Path) -> None:
+    """Send everything the job prints to its log, which is appended to."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tuneloop.jobs.claim", description=__doc__)
+    parser.add_argument("--attempts", required=True, help="the folder of the job's attempts")
+    parser.add_argument("--log", required=True, help="the job's log, with {id} for its id")
+    parser.add_argument("--digest", required=True, help="of all that decides the result")
+    parser.add_argument("command", nargs="+")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The local executor: one detached runner process per experiment executes the scripts.
+
+Handing over is writing `.tuneloop/submissions/<token>.json`; the runner (`jobs/runner.py`) takes it from there.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Collection
+from contextlib import suppress
+
+from tuneloop.documents.config import Profile
+from tuneloop.documents.files import write_json
+from tuneloop.documents.locks import is_held
+from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.work import Token
+from tuneloop.jobs.batches import Batch
+from tuneloop.jobs.executors import Limits, Native
+from tuneloop.jobs.facts import Attempt
+
+_MOST_SLOTS = 4  # jobs at once without a GPU: more of them fight for memory bandwidth
+
+
+class Local:
+    limits = Limits(largest_array=100_000)
+
+    def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
+        self.layout, self.cluster, self.profile = layout, cluster, profile
+
+    def submit(self, batch: Batch) -> Native:
+        value = {"token": batch.token, "keys": batch.keys, "scripts": batch.scripts}
+        write_json(self.layout.submissions / f"{batch.token}.json", value)
+        return Native(self.cluster, batch.token)
+
+    def find(self, token: Token) -> Native | None:
+        known = (self.layout.submissions / f"{token}.json").is_file()
+        return Native(self.cluster, token) if known else None
+
+    def alive(self) -> bool:
+        return is_held(self.layout.runner_lock)
+
+    def start(self) -> None:
+        """Start a runner that outlives its caller; where one holds the lock already, the new one ends."""
+        argv = [sys.executable, "-m", "tuneloop.jobs.runner", str(self.layout.folder), str(slots(self.profile))]
+        self.layout.internal.mkdir(parents=True, exist_ok=True)
+        with self.layout.runner_log.open("ab") as log:
+            subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=clean_environment()
+            )
+
+    def cancel(self, attempts: Collection[Attempt]) -> None:
+        for attempt in attempts:
+            # Only while the lock is held are these ids still the job's.
+            if is_held(attempt.path / "lock"):
+                with suppress(ProcessLookupError):
+                    os.kill(attempt.pid, signal.SIGTERM)
+                    continue
+                # The claiming process was killed and its job lives on.
+                with suppress(ProcessLookupError):
+                    os.killpg(attempt.group or attempt.pid, signal.SIGTERM)
+
+
+def slots(profile: Profile) -> int:
+    """Return how many jobs run at once: as configured, else one per GPU, else one per core up to 4."""
+    return profile.slots or gpu_count() or min(_MOST_SLOTS, core_count())
+
+
+def cpus_per_job(profile: Profile) -> int:
+    return max(1, core_count() // slots(profile))
+
+
+def core_count() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def gpu_count() -> int:
+    """Return the number of CUDA devices, asking the driver's own tool: importing torch takes seconds."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([item for item in visible.split(",") if item.strip() and item.strip() != "-1"])
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in done.stdout.splitlines()) if done.returncode == 0 else 0
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what belongs to one attempt: a job must not inherit another's claim."""
+    ours = ("TUNELOOP_ATTEMPT", "TUNELOOP_TOKEN", "TUNELOOP_ID", "TUNELOOP_RESTART", "TUNELOOP_DIGEST")
+    return {name: value for name, value in os.environ.items() if name not in ours}

@@ -1,0 +1,149 @@
+"""The local runner: one detached process per experiment that starts what may start, until nothing is left.
+
+`python -m tuneloop.jobs.runner EXPERIMENT SLOTS`. It keeps nothing that it could not read again: killed at any
+point, the next runner goes on from the journal and the facts. Jobs that outlived their runner are seen through
+their locks and waited for.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tuneloop.documents.errors import BusyError, InputError, TuneloopError
+from tuneloop.documents.locks import exclusive
+from tuneloop.documents.logs import EventLog, timestamp
+from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.read import Experiment, read_experiment
+from tuneloop.experiment.work import COLLECT, JobKey, JobSpec
+from tuneloop.jobs.board import Board, read_board
+from tuneloop.jobs.executors.local import clean_environment, gpu_count
+from tuneloop.jobs.facts import Facts
+from tuneloop.jobs.state import JobStatus
+from tuneloop.jobs.tables import refresh_status
+
+_POLL_S = 0.1
+_POLL_MOST_S = 1.0  # when nothing changes
+_HANDOVER_S = 5.0  # a runner about to end may have missed the newest submission; its successor waits for the lock
+
+
+def main() -> int:
+    layout = Layout(Path(sys.argv[1]).resolve())
+    try:
+        with exclusive(layout.runner_lock, wait=_HANDOVER_S, busy="another runner runs this experiment"):
+            Runner(layout, int(sys.argv[2])).run()
+    except BusyError:
+        return 0
+    except TuneloopError as error:
+        sys.stderr.write(f"{timestamp()} error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+class Runner:
+    def __init__(self, layout: Layout, slots: int) -> None:
+        self.layout, self.slots = layout, slots
+        self.gpus = gpu_count()
+        self.facts = Facts(layout)
+        self.experiment = read_experiment(layout.folder)
+        self.complaint = ""
+        self.children: dict[JobKey, tuple[subprocess.Popen[bytes], int | None]] = {}
+        self.told: dict[JobKey, str] = {}
+
+    def run(self) -> None:
+        """Start jobs until none is waiting, queued or running."""
+        pause = _POLL_S
+        while True:
+            # Read before the children are reaped: a child that ends in between is seen on the next round.
+            ended = {key for key, (child, _) in self.children.items() if child.poll() is not None}
+            self.children = {key: item for key, item in self.children.items() if key not in ended}
+            board = read_board(self._experiment(), self.facts)
+            changed = self._tell(board)
+            started = self._start(board)
+            if not board.going and not self.children:
+                return
+            pause = _POLL_S if changed or started else min(pause * 1.5, _POLL_MOST_S)
+            self._sleep(pause)
+
+    def _experiment(self) -> Experiment:
+        """Read the design again; while a person is in the middle of an edit, the last good one holds."""
+        try:
+            self.experiment = read_experiment(self.layout.folder)
+        except InputError as error:
+            text = str(error)
+            if text != self.complaint:
+                sys.stderr.write(f"{timestamp()} going on with the design as it was: {text}\n")
+            self.complaint = text
+        return self.experiment
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep, but not beyond the end of a child: a free slot should not wait for the clock."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if any(child.poll() is not None for child, _ in self.children.values()):
+                return
+            time.sleep(0.05)
+
+    def _start(self, board: Board) -> bool:
+        running = {key for key, status in board.states.items() if status.state == "running"} | set(self.children)
+        ready = [spec for spec in board.specs if board.states[spec.key].state == "queued" and spec.key not in running]
+        # Training first: evaluations wait for it, and nothing waits for them.
+        ready.sort(key=lambda spec: bool(spec.needs))
+        free = max(0, self.slots - len(running))
+        for spec in ready[:free]:
+            self._launch(spec, board.states[spec.key])
+        return bool(ready[:free])
+
+    def _launch(self, spec: JobSpec, status: JobStatus) -> None:
+        script = self.layout.folder / spec.script
+        taken = {gpu for _, gpu in self.children.values()}
+        gpu = next((index for index in range(self.gpus) if index not in taken), None)
+        own = [attempt for attempt in status.attempts if attempt.token == status.token]
+        environment = clean_environment() | {
+            "TUNELOOP_TOKEN": status.token or "",
+            "TUNELOOP_ID": f"{status.token}_{status.index}",
+            "TUNELOOP_RESTART": str(len(own)),
+        }
+        if gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = _device(gpu)
+        child = subprocess.Popen(
+            ["bash", script.name], cwd=script.parent, env=environment, stdin=subprocess.DEVNULL, process_group=0
+        )
+        self.children[spec.key] = (child, gpu)
+
+    def _tell(self, board: Board) -> bool:
+        """Write what changed into the logs and the status tables."""
+        now = {key: f"{status.state} {status.reason}".strip() for key, status in board.states.items()}
+        news = {key: text for key, text in now.items() if self.told.get(key) != text}
+        if not news:
+            return False
+        self._log(board, news)
+        refresh_status(self.layout, board)
+        self.told = now
+        return True
+
+    def _log(self, board: Board, news: Mapping[JobKey, str]) -> None:
+        workers = {spec.key: spec.worker for spec in board.specs}
+        orchestration = EventLog(self.layout.folder, "run-experiment")
+        for key, text in news.items():
+            # The first round of a runner repeats what is long known.
+            if not self.told and text.split()[0] not in ("queued", "running"):
+                continue
+            log = orchestration if key == COLLECT else EventLog(self.layout.folder, f"run-{workers[key]}")
+            log.event(f"{key} {text}")
+        counts: dict[str, int] = {}
+        for status in board.states.values():
+            counts[status.state] = counts.get(status.state, 0) + 1
+        orchestration.event(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+
+
+def _device(gpu: int) -> str:
+    """Return the name of the n-th GPU that this process may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[gpu].strip() if visible else str(gpu)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The jobs as scaffolded: `.tuneloop/jobs/<worker>.json`, one file a worker, replaced whole."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tuneloop.documents.errors import InputError, Problem
+from tuneloop.documents.files import write_text
+from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.work import JobKey, JobSpec, Need, Shape, to_json
+
+_SCHEMA = "tuneloop.jobs/1"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One worker's jobs, and the stamp of the design that each was scaffolded from."""
+
+    jobs: tuple[JobSpec, ...]
+    stamps: Mapping[str, str]  # by job key
+
+
+def write_jobs(layout: Layout, worker: str, stored: Stored) -> bool:
+    value = {"schema": _SCHEMA, "stamps": dict(stored.stamps), "jobs": [to_json(job) for job in stored.jobs]}
+    return write_text(layout.jobs / f"{worker}.json", json.dumps(value, indent=0) + "\n")
+
+
+def read_jobs(layout: Layout) -> dict[str, Stored]:
+    """Return all scaffolded jobs by worker. Raises InputError for a file that is not ours."""
+    found = {}
+    if layout.jobs.is_dir():
+        for path in sorted(layout.jobs.glob("*.json")):
+            try:
+                value = json.loads(path.read_bytes())
+                found[path.stem] = Stored(tuple(_job(item) for item in value["jobs"]), value["stamps"])
+            except (ValueError, KeyError, TypeError):
+                hint = "delete it and scaffold again; results are kept"
+                raise InputError(Problem("not a list of jobs", path, hint=hint)) from None
+    return found
+
+
+def all_specs(stored: Mapping[str, Stored]) -> Sequence[JobSpec]:
+    return [job for item in stored.values() for job in item.jobs]
+
+
+def _job(item: dict[str, object]) -> JobSpec:
+    # By hand: pydantic takes ten times as long, and `status` reads thousands.
+    shape, needs = item.pop("shape"), item.pop("needs")
+    assert isinstance(shape, dict)
+    assert isinstance(needs, list)
+    key = JobKey(str(item.pop("key")))
+    return JobSpec(
+        key=key,
+        needs=tuple(Need(JobKey(need["job"]), need["when"]) for need in needs),
+        makes=tuple(item.pop("makes")),  # type: ignore[arg-type]
+        shape=Shape(**shape),
+        **item,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,72 @@
+"""Tables of jobs: the status blocks in `experiment_summary.md`, a row a run."""
+
+from collections.abc import Mapping, Sequence
+
+from tuneloop.documents.blocks import replace_block
+from tuneloop.documents.files import read_text, write_text
+from tuneloop.documents.locks import exclusive
+from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.work import JobKey, JobSpec, State, evaluation_of
+from tuneloop.jobs.board import Board
+from tuneloop.jobs.state import JobStatus
+
+
+def refresh_status(layout: Layout, board: Board) -> None:
+    """Bring the block `status` of the summary up to date; every byte around it survives."""
+    update_block(layout, "status", status_tables(board))
+
+
+def update_block(layout: Layout, name: str, content: str) -> None:
+    """Replace one generated block; the document is read again just before it is replaced."""
+    busy = "another command is writing this experiment's summary"
+    with exclusive(layout.internal / "summary.lock", wait=10, busy=busy):
+        text = read_text(layout.summary)
+        write_text(layout.summary, replace_block(text, name, content, layout.summary))
+
+
+def status_tables(board: Board) -> str:
+    """Return the training table and the evaluation table as Markdown."""
+    training = [spec for spec in board.specs if evaluation_of(spec.key) is None and spec.run is not None]
+    evaluations = [spec for spec in board.specs if evaluation_of(spec.key) is not None]
+    parts = []
+    if training:
+        rows = [[spec.run or "", *_cells(board.states[spec.key])] for spec in training]
+        parts.append("### Training\n\n" + markdown(["run", "state", "attempts", "started", "ended"], rows))
+    if evaluations:
+        parts.append("### Evaluation\n\n" + _evaluations(board, evaluations))
+    return "\n\n".join(parts) or "Nothing is scaffolded yet."
+
+
+def _evaluations(board: Board, specs: Sequence[JobSpec]) -> str:
+    """A row a run and epoch, a column an evaluation."""
+    names = list(dict.fromkeys(evaluation_of(spec.key) or "" for spec in specs))
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for spec in specs:
+        epoch = spec.key.split("/")[-2].removeprefix("e")
+        cell = _words(board.states[spec.key])
+        rows.setdefault((spec.run or "", epoch), {})[evaluation_of(spec.key) or ""] = cell
+    lines = [[run, epoch, *(cells.get(name, "") for name in names)] for (run, epoch), cells in rows.items()]
+    return markdown(["run", "epoch", *names], lines)
+
+
+def _cells(status: JobStatus) -> list[str]:
+    last = status.last
+    return [_words(status), str(len(status.attempts)), last.started if last else "", (last.ended or "") if last else ""]
+
+
+def _words(status: JobStatus) -> str:
+    return f"{status.state} ({status.reason})" if status.reason else status.state
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; a `|` in a cell is escaped."""
+    cells = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in cells)
+
+
+def counts(statuses: Mapping[JobKey, JobStatus]) -> dict[State, int]:
+    """Return how many jobs are in each state, states without any left out."""
+    found: dict[State, int] = {}
+    for status in statuses.values():
+        found[status.state] = found.get(status.state, 0) + 1
+    return found

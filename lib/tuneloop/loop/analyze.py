@@ -1,0 +1,59 @@
+"""analyze-experiment: rows from the workers, statistics and a report from `analysis/`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuneloop.documents.errors import InputError, Problem
+from tuneloop.documents.logs import EventLog
+from tuneloop.experiment.read import Experiment
+from tuneloop.experiment.work import COLLECT, JobKey, Row, eval_key, train_key
+from tuneloop.jobs.board import Board, read_board
+from tuneloop.jobs.tables import refresh_status, update_block
+from tuneloop.loop.orders import Crew
+
+
+@dataclass(frozen=True)
+class Analyzed:
+    report: Path
+    summary: str  # the results table, as in the block `results`
+    rows: int
+
+
+def collect_rows(experiment: Experiment, board: Board, crew: Crew) -> list[Row]:
+    """Return the rows of all jobs that are done: a stale or unverified result counts for nothing."""
+    done = {key for key, status in board.states.items() if status.state == "done"}
+    runs = {spec.run for spec in board.specs if spec.key in done}
+    rows: list[Row] = []
+    for name in dict.fromkeys([crew.trainer, *crew.evaluators]):
+        wanted = [run for run in experiment.runs if run.name in runs]
+        if not any(spec.worker == name and spec.key in done for spec in board.specs):
+            continue
+        answered: Sequence[Row] = crew.remote(name).rows(crew.order(name, runs=wanted))
+        rows += [row for row in answered if _key(row) in done]
+    return rows
+
+
+def analyze(folder_experiment: Experiment) -> Analyzed:
+    """Write `analysis/` and the block `results`. Raises InputError when nothing is done yet."""
+    from tuneloop import analysis
+
+    experiment = folder_experiment
+    layout = experiment.layout
+    board = read_board(experiment)
+    rows = collect_rows(experiment, board, Crew(experiment))
+    if not rows:
+        hint = f"`tuneloop status {layout.folder}` shows what runs"
+        raise InputError(Problem("no job is done yet: there is nothing to analyze", layout.summary, hint=hint))
+    states = {str(key): status.state for key, status in board.states.items() if key != COLLECT}
+    result = analysis.analyze(experiment, rows, states=states)
+    report = analysis.write(result, layout)
+    summary = analysis.summary_table(result)
+    update_block(layout, "results", f"{summary}\n\nReport: [{layout.relative(report)}]({layout.relative(report)})")
+    refresh_status(layout, board)
+    EventLog(layout.folder, "analyze-experiment").event(f"{len(rows)} rows, wrote {layout.relative(report)}")
+    return Analyzed(report, summary, len(rows))
+
+
+def _key(row: Row) -> JobKey:
+    return train_key(row.run) if row.source == "train" else eval_key(row.run, row.epoch, row.source)

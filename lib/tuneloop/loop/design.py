@@ -1,0 +1,146 @@
+"""design-experiment: from a question to a checked `experiment_summary.md`.
+
+The head is written once; from then on people own it. Commands come back only for the generated block `design`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneloop.documents.blocks import replace_block
+from tuneloop.documents.errors import InputError, Problem, Problems
+from tuneloop.documents.files import make_folder, read_text, write_text
+from tuneloop.documents.logs import EventLog
+from tuneloop.documents.schema import validate
+from tuneloop.documents.yamltext import dump_yaml, lines_of, load_yaml
+from tuneloop.experiment.design import SCHEMA, Design
+from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.read import Experiment, check_design, read_experiment
+from tuneloop.jobs.tables import update_block
+from tuneloop.loop.orders import Crew
+from tuneloop.loop.overview import design_block
+from tuneloop.loop.scaffold import ScaffoldPlan, plan_scaffold
+
+# Keys of the design whose text is a path.
+_PATHS = (("model",), ("data", "path"), ("evaluations", "task"), ("runs", "checkpoint"))
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A design on its way into a folder, checked but not written."""
+
+    experiment: Experiment
+    text: str
+    plan: ScaffoldPlan
+
+
+def read_source(source: Path, folder: Path) -> dict[str, Any]:
+    """Return the design in a YAML file, its relative paths rewritten for the experiment's folder."""
+    value = load_yaml(read_text(source), source)
+    if not isinstance(value, dict):
+        raise InputError(Problem("expected keys and values", source, 1))
+    if source.parent.resolve() == folder.resolve():
+        return value
+    return _with_paths(value, lambda text: placed(source.parent / Path(text).expanduser(), folder, text))
+
+
+def placed(path: Path, folder: Path, text: str) -> str:
+    """Return a path as a design in `folder` names it: relative inside, absolute outside, as it was if not there."""
+    if not path.exists():
+        return text
+    path, folder = path.resolve(), folder.resolve()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the keys of `over`; mappings are merged, everything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def draft(folder: Path, head: Mapping[str, Any], *, source: Path | None = None) -> Draft:
+    """Check a design without writing it. Raises one InputError with every fault of its keys, or of its inputs."""
+    layout = Layout(folder.resolve())
+    if layout.summary.exists():
+        hint = "edit its head and type `tuneloop check-experiment`, or choose another folder"
+        raise InputError(Problem("an experiment is here already", layout.summary, hint=hint))
+    head = {"schema": SCHEMA, "name": folder.resolve().name, **head}
+    text = dump_yaml(head)
+    # An error points into the file that a person wrote, or into the head as it would be written.
+    lines = lines_of(text, first_line=2) if source is None else lines_of(read_text(source))
+    design = validate(Design, head, source or layout.summary, lines)
+    check_design(design, source or layout.summary, lines)
+    experiment = Experiment(layout, design, lines, source)
+    plan = plan_scaffold(experiment, Crew(experiment))
+    return Draft(experiment, _document(experiment, plan, text), plan)
+
+
+def write(checked: Draft) -> None:
+    """Write the experiment's summary. Raises InputError when the folder cannot be written."""
+    layout = checked.experiment.layout
+    make_folder(layout.folder)
+    write_text(layout.summary, checked.text)
+    log = EventLog(layout.folder, "design-experiment")
+    log.event(f"wrote {layout.summary.name}: {len(checked.experiment.runs)} runs, {len(checked.plan.jobs) - 1} jobs")
+
+
+def check(folder: Path) -> tuple[Experiment, ScaffoldPlan]:
+    """Return the experiment and what scaffolding it would write. Raises InputError with every fault."""
+    experiment = read_experiment(folder)
+    return experiment, plan_scaffold(experiment, Crew(experiment))
+
+
+def refresh(experiment: Experiment, plan: ScaffoldPlan) -> None:
+    """Bring the generated block `design` up to date."""
+    update_block(experiment.layout, "design", design_block(experiment, plan))
+
+
+def _document(experiment: Experiment, plan: ScaffoldPlan, head: str) -> str:
+    design = experiment.design
+    body = f"\n# {design.name}\n\n{design.question}\n"
+    if design.hypothesis:
+        body += f"\nExpected: {design.hypothesis}\n"
+    body = replace_block(f"{body}\n## Design\n", "design", design_block(experiment, plan))
+    body = replace_block(f"{body}\n## Status\n", "status", "Nothing is scaffolded yet.")
+    body = replace_block(f"{body}\n## Results\n", "results", "Not analyzed yet.")
+    return f"---\n{head}---\n{body}\n## Notes\n\nWrite here what the numbers cannot say.\n"
+
+
+def _with_paths(head: Mapping[str, Any], change: Any) -> dict[str, Any]:
+    value = dict(head)
+    for section, *rest in _PATHS:
+        item = value.get(section)
+        if not rest and isinstance(item, str):
+            value[section] = change(item)
+        elif rest and isinstance(item, list):
+            value[section] = [_entry(entry, rest[0], change) for entry in item]
+    return value
+
+
+def _entry(entry: Any, key: str, change: Any) -> Any:
+    if not isinstance(entry, dict) or not isinstance(entry.get(key), str):
+        return entry
+    file, at, task = entry[key].partition("@") if key == "task" else (entry[key], "", "")
+    return entry | {key: change(file) + at + task}
+
+
+def parse_assignments(items: Sequence[str], option: str, *, several: bool) -> dict[str, Any]:
+    """Return `name=value` or `name=value,value` words as values. Raises one InputError for all bad ones."""
+    problems = Problems()
+    found: dict[str, Any] = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        if not equals or not name or not text:
+            shape = "NAME=VALUE,VALUE" if several else "NAME=VALUE"
+            problems.add(f"`{option} {item}` is not {shape}", hint=f"write it like `{option} lr=3e-4`")
+        elif name in found:
+            problems.add(f"`{option} {name}` is given twice", hint="give all its values at once, with commas")
+        else:
+            values = [load_yaml(part) for part in text.split(",")]
+            found[name] = values if several else load_yaml(text)
+    problems.raise_if_any()
+    return found

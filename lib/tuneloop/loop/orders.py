@@ -1,0 +1,70 @@
+"""Who works on an experiment and with what: workers, their work environments, the orders they get."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tuneloop.documents.config import Configuration, load
+from tuneloop.experiment.expand import Run
+from tuneloop.experiment.read import Experiment
+from tuneloop.experiment.work import JobSpec, Machine, Usage
+from tuneloop.jobs.executors import Executor, executor_for
+from tuneloop.jobs.executors.local import cpus_per_job, gpu_count
+from tuneloop.jobs.facts import Facts
+from tuneloop.jobs.store import all_specs, read_jobs
+from tuneloop.workers import Order
+from tuneloop.workers import load as load_worker
+from tuneloop.workers.bridge import Remote
+
+
+class Crew:
+    """The workers of one experiment, on the cluster that its design names."""
+
+    def __init__(self, experiment: Experiment, configuration: Configuration | None = None) -> None:
+        self.experiment = experiment
+        self.configuration = configuration or load(experiment.layout.folder)
+        self.cluster = experiment.design.cluster
+        self.profile = self.configuration.profile(self.cluster)
+
+    @property
+    def trainer(self) -> str:
+        return self.experiment.design.backend
+
+    @property
+    def evaluators(self) -> list[str]:
+        return list(dict.fromkeys(item.backend for item in self.experiment.design.evaluations))
+
+    def remote(self, name: str) -> Remote:
+        return Remote(load_worker(name), self.machine(name).python)
+
+    def executor(self) -> Executor:
+        return executor_for(self.experiment.layout, self.cluster, self.profile)
+
+    def machine(self, worker: str) -> Machine:
+        python = self.profile.interpreter(worker)
+        return Machine(
+            cluster=self.cluster,
+            gpus=min(1, gpu_count()),  # one job, one GPU
+            cpus=cpus_per_job(self.profile),
+            python=str(Path(python).expanduser()) if python else sys.executable,
+        )
+
+    def order(self, worker: str, trained: Sequence[JobSpec] = (), runs: Sequence[Run] | None = None) -> Order:
+        return Order(
+            folder=str(self.experiment.layout.folder),
+            design=self.experiment.design,
+            runs=list(self.experiment.runs if runs is None else runs),
+            machine=self.machine(worker),
+            trained={job.run: job for job in trained if job.run is not None},
+            seen=self._seen(),
+        )
+
+    def _seen(self) -> Mapping[str, Usage]:
+        """Return what verified attempts of this experiment used, for estimates."""
+        specs = all_specs(read_jobs(self.experiment.layout))
+        found = {}
+        for key, attempts in Facts(self.experiment.layout).all(specs).items():
+            used = [item.usage for item in attempts if item.verified and item.usage is not None]
+            if used:
+                found[str(key)] = used[-1]
+        return found

@@ -1,0 +1,186 @@
+"""run-experiment, run-<tool>, retry and cancel: what to hand over, and handing it over.
+
+A plan is pure: jobs, hours and an id that changes when any of it does. Consent is to that id. Handing over
+returns at once; the executor runs the jobs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tuneloop.documents.errors import FailedError, InputError, Problem
+from tuneloop.documents.logs import EventLog
+from tuneloop.experiment.identity import digest
+from tuneloop.experiment.read import Experiment
+from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, State
+from tuneloop.jobs.board import Board, read_board
+from tuneloop.jobs.executors import Executor
+from tuneloop.jobs.journal import Journal
+from tuneloop.jobs.state import ENDED, GOING, JobStatus
+from tuneloop.jobs.submit import ask_to_cancel, hand_over
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which jobs a command hands over: those in certain states, perhaps of one worker alone."""
+
+    states: frozenset[State]
+    worker: str | None = None
+
+    def picks(self, spec: JobSpec, status: JobStatus) -> bool:
+        return status.state in self.states and self.worker in (None, spec.worker)
+
+
+# What `run` hands over: all that was never tried, or vanished.
+FRESH = Choice(frozenset({"planned", "lost"}))
+# What `retry` hands over: all that ended without being done.
+AGAIN = Choice(frozenset({"planned", "lost", "failed", "cancelled", "blocked"}))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be handed over now."""
+
+    id: str
+    jobs: tuple[JobSpec, ...]
+    left: tuple[JobStatus, ...]  # ended without being done, and not in this plan
+    going: int
+    hours: float  # estimated, one job after the other
+    spent_hours: float
+    budget_hours: float | None
+
+    @property
+    def over_budget(self) -> bool:
+        return self.budget_hours is not None and self.spent_hours + self.hours > self.budget_hours
+
+
+def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Plan:
+    """Return what `choice` picks, with what it needs to be possible.
+
+    Raises InputError when nothing is scaffolded, or the design has changed since.
+    """
+    _refuse_outdated(experiment, board)
+    picked = _possible(board, {spec.key for spec in board.specs if choice.picks(spec, board.states[spec.key])})
+    if choice.worker is None and picked:
+        # New results make the old report stale.
+        picked |= {COLLECT} & {spec.key for spec in board.specs}
+    jobs = tuple(spec for spec in board.specs if spec.key in picked)
+    left = tuple(
+        status
+        for key, status in board.states.items()
+        if status.state in ENDED - {"done"} and key not in picked and key != COLLECT
+    )
+    hours = sum(job.seconds for job in jobs) / 3600
+    limit = experiment.design.budget.hours
+    what = [[job.key, job.digest, board.states[job.key].token, job.seconds] for job in jobs]
+    return Plan(digest([what, limit])[:8], jobs, left, len(board.going), hours, _spent(board), limit)
+
+
+def start(experiment: Experiment, executor: Executor, plan: Plan, choice: Choice = FRESH, *, by: str) -> list[JobKey]:
+    """Hand the plan's jobs over and make sure that something runs them; return their keys.
+
+    Raises InputError when the plan has changed since, or does not fit the budget.
+    """
+    _refuse_budget(experiment, plan)
+
+    def decide(_events: object) -> Sequence[JobSpec]:
+        now = plan_run(experiment, read_board(experiment), choice)
+        if now.id != plan.id:
+            hint = "look at the new plan with `--dry-run`"
+            raise InputError(f"the plan has changed: it is {now.id}, not {plan.id}", hint=hint)
+        return now.jobs
+
+    handed = hand_over(Journal(experiment.layout), executor, decide, plan.id, by) if plan.jobs else []
+    log = EventLog(experiment.layout.folder, "run-experiment")
+    log.event(f"plan {plan.id}: {len(handed)} jobs handed over to {executor.cluster} by {by}")
+    executor.start()
+    return handed
+
+
+def cancel(experiment: Experiment, executor: Executor, runs: Sequence[str], *, by: str) -> list[JobKey]:
+    """Ask the jobs of the runs (all without any) to end; return their keys. Raises InputError when none goes."""
+    board = read_board(experiment)
+    known = {spec.run for spec in board.specs}
+    unknown = [run for run in runs if run not in known]
+    if unknown:
+        raise InputError([Problem(f"no run `{run}` is scaffolded") for run in unknown])
+    wanted = {spec.key for spec in board.specs if not runs or spec.run in runs}
+    going = [status for status in board.going if status.key in wanted]
+    keys = [status.key for status in going]
+    ask_to_cancel(Journal(experiment.layout), keys, by)
+    executor.cancel([item for status in going for item in status.attempts if item.alive])
+    EventLog(experiment.layout.folder, "run-experiment").event(f"asked to cancel {len(keys)} jobs")
+    return keys
+
+
+def outcome(board: Board) -> int | None:
+    """Return the exit code of a finished experiment (0, or 1 where something is not done), None while it goes."""
+    if board.going:
+        return None
+    touched = [status for status in board.states.values() if status.state != "planned"]
+    return 0 if all(status.state == "done" for status in touched) else 1
+
+
+def refuse_stopped(experiment: Experiment, board: Board, executor: Executor) -> None:
+    """Raise FailedError when jobs wait and nothing will ever start them."""
+    running = any(status.state == "running" for status in board.going)
+    if board.going and not running and not executor.alive():
+        raise FailedError(
+            f"{len(board.going)} jobs wait, but the runner has stopped",
+            hint=f"`tuneloop run-experiment {experiment.layout.folder}` goes on where it was",
+        )
+
+
+def _possible(board: Board, picked: set[JobKey]) -> set[JobKey]:
+    """Leave out what needs a job that neither is done, nor goes, nor is picked itself."""
+    fine: frozenset[State] = GOING | {"done"}
+
+    def possible(spec: JobSpec) -> bool:
+        return all(
+            need.when == "any" or need.job in picked or board.states[need.job].state in fine
+            for need in spec.needs
+            if need.job in board.states
+        )
+
+    while True:
+        kept = {spec.key for spec in board.specs if spec.key in picked and possible(spec)}
+        if kept == picked:
+            return kept
+        picked = kept
+
+
+def _spent(board: Board) -> float:
+    """Return the hours that all attempts have used, successful or not."""
+    used = [item.usage.wall_s for status in board.states.values() for item in status.attempts if item.usage]
+    return sum(used) / 3600
+
+
+def _refuse_outdated(experiment: Experiment, board: Board) -> None:
+    folder = experiment.layout.folder
+    if not board.specs:
+        raise InputError(
+            Problem("nothing is scaffolded", experiment.layout.summary, hint=f"`tuneloop scaffold-experiment {folder}`")
+        )
+    runs = sorted({board.spec(key).run or "" for key in board.outdated})
+    scaffolded = {spec.run for spec in board.specs}
+    runs += [run.name for run in experiment.runs if run.kind == "train" and run.name not in scaffolded]
+    if runs:
+        shown = ", ".join(runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
+        raise InputError(
+            Problem(
+                f"the design has changed since it was scaffolded: {shown}",
+                experiment.layout.summary,
+                hint=f"`tuneloop scaffold-experiment {folder}`",
+            )
+        )
+
+
+def _refuse_budget(experiment: Experiment, plan: Plan) -> None:
+    if plan.over_budget:
+        raise InputError(
+            experiment.problem(
+                ("budget", "hours"),
+                f"the plan needs {plan.hours:.2f} h and {plan.spent_hours:.2f} h are spent; "
+                f"the budget is {plan.budget_hours:g} h",
+                "raise `budget.hours` in the design, or run less",
+            )
+        )

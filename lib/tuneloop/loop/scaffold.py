@@ -1,0 +1,253 @@
+"""scaffold-experiment = scaffold-<training tool> + scaffold-<evaluation tool> + the job that collects.
+
+Planning asks the workers for texts and jobs and writes nothing; `write` then brings the folder to that state.
+A job that is already done is never scaffolded over in silence: what changed is listed, and `--replace RUN` sets
+its results aside.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from tuneloop.documents.errors import InputError, Problem
+from tuneloop.documents.files import make_folder, write_text
+from tuneloop.documents.logs import EventLog
+from tuneloop.documents.yamltext import load_yaml
+from tuneloop.experiment.identity import digest
+from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.read import Experiment
+from tuneloop.experiment.script import Script, render
+from tuneloop.experiment.stamp import Stamps
+from tuneloop.experiment.work import COLLECT, Estimate, File, JobSpec, Need, Scaffolded, Setting, Shape
+from tuneloop.jobs.board import read_board
+from tuneloop.jobs.facts import Facts
+from tuneloop.jobs.journal import Journal
+from tuneloop.jobs.store import Stored, read_jobs, write_jobs
+from tuneloop.jobs.tables import refresh_status
+from tuneloop.loop.manifest import write_manifest
+from tuneloop.loop.orders import Crew
+
+ANALYSIS = "analysis"
+_IGNORED = "*.pt\n*.safetensors\n.attempts/\n.tuneloop/runner.log\n*.lock\n"
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A job with results from other inputs than the ones to be scaffolded."""
+
+    run: str
+    key: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ScaffoldPlan:
+    experiment: Experiment
+    workers: Mapping[str, Scaffolded]
+    estimates: Mapping[str, Estimate]  # by job key
+    versions: Mapping[str, Mapping[str, str]]  # by worker
+    changed: tuple[Changed, ...]
+
+    @property
+    def jobs(self) -> list[JobSpec]:
+        return [job for item in self.workers.values() for job in item.jobs]
+
+    @property
+    def files(self) -> list[File]:
+        return [file for item in self.workers.values() for file in item.files]
+
+    @property
+    def settings(self) -> dict[str, dict[str, Setting]]:
+        found: dict[str, dict[str, Setting]] = {}
+        for item in self.workers.values():
+            for run, settings in item.settings.items():
+                found.setdefault(run, {}).update(settings)
+        return found
+
+
+def plan_scaffold(experiment: Experiment, crew: Crew, only: Sequence[str] | None = None) -> ScaffoldPlan:
+    """Ask the workers what they would write; `only` names some of them.
+
+    Raises one InputError with every fault that the workers find in the design.
+    """
+    names = list(dict.fromkeys([crew.trainer, *crew.evaluators]))
+    trains = any(run.kind == "train" for run in experiment.runs)
+    asked = [name for name in names if only is None or name in only]
+    workers: dict[str, Scaffolded] = {}
+    estimates: dict[str, Estimate] = {}
+    versions: dict[str, Mapping[str, str]] = {}
+    trained = _trained_before(experiment, crew) if crew.trainer not in asked else []
+    problems: list[Problem] = []
+    for name in asked:
+        if name == crew.trainer and not trains:
+            continue
+        if name != crew.trainer and trains and not trained and not problems:
+            raise InputError(
+                f"`{name}` needs the training jobs",
+                hint=f"`tuneloop scaffold-{crew.trainer} {experiment.layout.folder}` first",
+            )
+        answer = crew.remote(name).ask(crew.order(name, trained), "versions", "scaffold", "estimate")
+        workers[name], versions[name] = answer["scaffold"], answer["versions"]
+        estimates |= answer["estimate"]
+        problems += [experiment.problem(fault.at, fault.message, fault.hint) for fault in workers[name].faults]
+        if name == crew.trainer:
+            trained = list(workers[name].jobs)
+    if problems:
+        raise InputError(problems)
+    if only is None:
+        jobs = [job for item in workers.values() for job in item.jobs]
+        workers[ANALYSIS] = _collect(experiment, crew, jobs)
+    return ScaffoldPlan(experiment, workers, estimates, versions, tuple(_changes(experiment, workers)))
+
+
+def write_scaffold(plan: ScaffoldPlan, replace: Sequence[str] = ()) -> dict[str, int]:
+    """Write what the plan holds; return how many files each worker wrote anew. Idempotent.
+
+    Raises InputError when results from other inputs stand in the way and their run is not in `replace`.
+    """
+    layout = plan.experiment.layout
+    _refuse_changes(plan, replace)
+    for changed in plan.changed:
+        _set_aside(layout, _spec(plan, changed.key))
+    make_folder(layout.internal)
+    write_text(layout.gitignore, _IGNORED, sync=False)
+    before = read_jobs(layout)
+    written = {name: _write_worker(plan, name, item) for name, item in plan.workers.items()}
+    _record_runs(layout, before)
+    write_manifest(plan.experiment, plan.versions)
+    refresh_status(layout, read_board(plan.experiment))
+    return written
+
+
+def _write_worker(plan: ScaffoldPlan, name: str, item: Scaffolded) -> int:
+    layout = plan.experiment.layout
+    log = EventLog(layout.folder, f"scaffold-{name}" if name != ANALYSIS else "scaffold-experiment")
+    changed = 0
+    for file in item.files:
+        if write_text(layout.folder / file.path, file.text, mode=0o755 if file.executable else 0o644, sync=False):
+            log.event(f"wrote {file.path}")
+            changed += 1
+    stamps = Stamps(plan.experiment.design)
+    runs = {run.name: run for run in plan.experiment.runs}
+    stored = {str(job.key): stamps.of(runs[job.run], job.key) for job in item.jobs if job.run is not None}
+    write_jobs(layout, name, Stored(item.jobs, stored))
+    log.event(f"{len(item.jobs)} jobs, {len(item.files)} files, {changed} written")
+    return changed
+
+
+def _trained_before(experiment: Experiment, crew: Crew) -> list[JobSpec]:
+    stored = read_jobs(experiment.layout).get(crew.trainer)
+    return [] if stored is None else list(stored.jobs)
+
+
+def _collect(experiment: Experiment, crew: Crew, jobs: Sequence[JobSpec]) -> Scaffolded:
+    """Return the last job of the graph: it waits for all others, however they end, and writes the report."""
+    layout, machine = experiment.layout, crew.machine(ANALYSIS)
+    shape = Shape(crew.cluster, cpus=1, memory_mb=2048, minutes=30)
+    all_digests = digest(sorted(job.digest for job in jobs))
+    internal = layout.relative(layout.internal)
+    text = render(
+        Script(
+            title=f"Collect the results of {experiment.design.name} and write its report",
+            command="tuneloop scaffold-experiment",
+            key=COLLECT,
+            shape=shape,
+            machine=machine,
+            attempts=layout.relative(layout.collect_attempts),
+            log=f"{internal}/slurm-{{id}}.out",
+            digest=all_digests,
+            steps=["python -m tuneloop analyze-experiment ."],
+            up="..",
+        )
+    )
+    job = JobSpec(
+        key=COLLECT,
+        worker=ANALYSIS,
+        run=None,
+        script=layout.relative(layout.collect_script),
+        attempts=layout.relative(layout.collect_attempts),
+        needs=tuple(Need(job.key, "any") for job in jobs),
+        makes=("report",),
+        digest=all_digests,
+        shape=shape,
+        resumable=False,
+        seconds=10.0,
+        log=f"{internal}/slurm-*.out",
+    )
+    return Scaffolded(files=(File(job.script, text, executable=True),), jobs=(job,))
+
+
+def _changes(experiment: Experiment, workers: Mapping[str, Scaffolded]) -> list[Changed]:
+    """Return the jobs that have results from other inputs, with what changed."""
+    facts = Facts(experiment.layout)
+    found = []
+    for item in workers.values():
+        for job in item.jobs:
+            attempts = [] if job.run is None else facts.of(job)
+            kept = [attempt for attempt in attempts if attempt.verified or attempt.alive]
+            if kept and all(attempt.digest != job.digest for attempt in kept):
+                changes = _differences(experiment.layout, job, item.settings.get(job.run or "", {}))
+                found.append(Changed(job.run or "", job.key, tuple(changes)))
+    return found
+
+
+def _differences(layout: Layout, job: JobSpec, settings: Mapping[str, Setting]) -> list[str]:
+    setup = layout.run(job.run or "").setup
+    if not setup.is_file():
+        return []
+    before = load_yaml(setup.read_text()).get("settings", {})
+    return [
+        f"{key}: {before.get(key, {}).get('value')!r} is now {setting.value!r}"
+        for key, setting in settings.items()
+        if before.get(key, {}).get("value") != setting.value
+    ]
+
+
+def _refuse_changes(plan: ScaffoldPlan, replace: Sequence[str]) -> None:
+    layout = plan.experiment.layout
+    problems = []
+    for changed in plan.changed:
+        if changed.run not in replace:
+            what = "; ".join(changed.changes) or "its inputs differ"
+            problems.append(
+                Problem(
+                    f"`{changed.key}` has results from another design: {what}",
+                    layout.summary,
+                    hint=f"`--replace {changed.run}` sets them aside, or give the run another name",
+                )
+            )
+    going = {status.key for status in read_board(plan.experiment).going}
+    problems += [
+        Problem(f"`{item.key}` is still going", layout.summary, hint=f"`tuneloop cancel {layout.folder}` first")
+        for item in plan.changed
+        if item.run in replace and item.key in going
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _set_aside(layout: Layout, job: JobSpec) -> None:
+    """Move a job's attempts and results into `.tuneloop/replaced/<n>/`: nothing is deleted."""
+    replaced = layout.internal / "replaced"
+    target = next(replaced / str(n) for n in count(1) if not (replaced / str(n)).exists())
+    for path in [layout.folder / job.attempts, *layout.made_by(job)]:
+        if path.exists():
+            place = target / layout.relative(path)
+            make_folder(place.parent)
+            shutil.move(path, place)
+
+
+def _spec(plan: ScaffoldPlan, key: str) -> JobSpec:
+    return next(job for job in plan.jobs if job.key == key)
+
+
+def _record_runs(layout: Layout, before: Mapping[str, Stored]) -> None:
+    """Write to the journal which runs the design added or dropped."""
+    old = {job.run for item in before.values() for job in item.jobs if job.run}
+    new = {job.run for item in read_jobs(layout).values() for job in item.jobs if job.run}
+    journal = Journal(layout)
+    if new - old:
+        journal.append("added", runs=sorted(new - old), by="design")
+    if old - new:
+        journal.append("retired", runs=sorted(old - new), by="design")

@@ -1,0 +1,103 @@
+"""Jobs: the script and the specification of one evaluation."""
+
+import math
+
+from tuneloop.documents.shell import quote
+from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.script import Script, render
+from tuneloop.experiment.work import Estimate, JobKey, JobSpec, Machine, Need, Shape
+from tuneloop.workers.inspect.models import Subject
+from tuneloop.workers.inspect.request import Request, request_path
+
+_MODULE = "tuneloop.workers.inspect"
+
+
+def job_key(run: str, evaluation: str, epoch: int | None) -> JobKey:
+    return JobKey(f"eval/{run}/{_stage(epoch)}/{evaluation}")
+
+
+def job_spec(layout: Layout, request: Request, subject: Subject, machine: Machine, cost: Estimate) -> JobSpec:
+    run = layout.run(request.run)
+    need = () if subject.made_by is None else (Need(subject.made_by.key),)
+    return JobSpec(
+        key=job_key(request.run, request.evaluation, request.epoch),
+        worker="inspect",
+        run=request.run,
+        script=layout.relative(run.eval_script(request.evaluation, request.epoch)),
+        attempts=layout.relative(run.eval_attempts(request.evaluation, request.epoch)),
+        needs=need,
+        makes=(f"evaluation:{request.run}/{_stage(request.epoch)}/{request.evaluation}",),
+        digest=request.digest,
+        shape=_shape(machine, cost),
+        resumable=False,
+        seconds=cost.seconds,
+        log=f"{layout.relative(run.eval)}/slurm-*.out",
+    )
+
+
+def job_script(layout: Layout, request: Request, spec: JobSpec, machine: Machine) -> str:
+    """Return the text of the evaluation's script, which runs in the run's folder."""
+    run = layout.run(request.run)
+    what = "the base model" if request.epoch is None else f"epoch {request.epoch}"
+    return render(
+        Script(
+            title=f"Evaluate {what} of {request.run}: {request.evaluation}",
+            command="tuneloop scaffold-inspect",
+            key=spec.key,
+            shape=spec.shape,
+            machine=machine,
+            attempts=str(run.eval_attempts(request.evaluation, request.epoch).relative_to(run.folder)),
+            log=f"{run.eval.relative_to(run.folder)}/slurm-{{id}}.out",
+            digest=spec.digest,
+            steps=_steps(request, str(request_path(run, request.evaluation, request.epoch).relative_to(run.folder))),
+            environment=_environment(machine),
+            up="..",
+        )
+    )
+
+
+def _steps(request: Request, path: str) -> list[str]:
+    """Return the shell lines: configs from the request, the evaluation, the verdict."""
+    options = [
+        f"--model {quote(f'hf/{request.run}@{_stage(request.epoch)}')}",
+        '--model-config "$TUNELOOP_ATTEMPT/model.json"',
+        '--task-config "$TUNELOOP_ATTEMPT/task.json"',
+        '--generate-config "$TUNELOOP_ATTEMPT/generate.json"',
+        f"--metadata tuneloop_digest={quote(request.digest)}",
+        '--log-dir "$TUNELOOP_ATTEMPT" --log-format eval --no-log-realtime --display plain',
+    ]
+    if request.limit is not None:
+        options.insert(4, f"--limit {request.limit}")
+    return [
+        "# Settings of somebody's shell must not reach a result.",
+        "unset ${!INSPECT_@}",
+        "export INSPECT_EVAL_CTL_SERVER=false",
+        "# Traces and the like belong to the attempt, not to somebody's home.",
+        'export XDG_DATA_HOME="$TUNELOOP_ATTEMPT"',
+        "",
+        f"python -m {_MODULE} prepare {quote(path)}",
+        "code=0",
+        " \\\n  ".join([f"inspect eval {quote(request.task)}", *options]) + " || code=$?",
+        f'python -m {_MODULE} verify --exit-code "$code"',
+    ]
+
+
+def _environment(machine: Machine) -> dict[str, str]:
+    return {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "OMP_NUM_THREADS": str(machine.cpus),
+    }
+
+
+def _shape(machine: Machine, cost: Estimate) -> Shape:
+    """Round up, so that evaluations of one experiment share a shape and travel as one array."""
+    minutes = max(15, 15 * math.ceil(cost.seconds * 4 / 60 / 15))
+    memory = 1024 * math.ceil(cost.memory_mb * 1.3 / 1024)
+    return Shape(machine.cluster, gpus=machine.gpus, cpus=machine.cpus, memory_mb=memory, minutes=minutes)
+
+
+def _stage(epoch: int | None) -> str:
+    return "base" if epoch is None else f"e{epoch}"

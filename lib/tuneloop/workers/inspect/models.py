@@ -1,0 +1,149 @@
+"""Which model an evaluation reads: a checkpoint of a run, a folder, or the base model as it is."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneloop.documents.errors import InputError, did_you_mean
+from tuneloop.experiment.expand import Run
+from tuneloop.experiment.identity import model_hash
+from tuneloop.experiment.layout import Layout, RunLayout
+from tuneloop.experiment.references import Reference, parse_reference
+from tuneloop.experiment.work import Fault, JobSpec
+from tuneloop.workers import Order
+from tuneloop.workers.inspect.request import Model
+
+
+class ModelFaultError(Exception):
+    def __init__(self, message: str, at: tuple[str | int, ...], hint: str | None = None) -> None:
+        super().__init__(message)
+        self.fault = Fault(message, at, hint)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to be evaluated: where it will be, what decides its content, and the job that makes it."""
+
+    model: Model
+    identity: Any  # JSON data for the digest
+    made_by: JobSpec | None
+
+
+class Models:
+    """Finds the subject of each run; the base model is looked up and hashed once."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.layout = Layout(order.path.resolve())
+        self.device = "cpu" if not order.machine.gpus else "cuda" if order.machine.gpus == 1 else "auto"
+        self._base: Path | None = None
+        self._hashes: dict[Path, str] = {}
+
+    def base(self) -> Path:
+        """Return the folder of the design's model. Raises ModelFaultError."""
+        if self._base is None:
+            self._base = self._folder(self.order.design.model, ("model",))
+        return self._base
+
+    def subject(self, run: Run, epoch: int | None) -> Subject:
+        """Return what is evaluated. Raises ModelFaultError when it is not there and no job will make it."""
+        if run.kind == "train":
+            assert epoch is not None
+            return self._trained(self.layout.run(run.name), run.name, epoch, ("runs",))
+        if run.kind == "control":
+            base = self.base()
+            model = self._model(self.layout.run(run.name), base, base, self._comparable_template())
+            return Subject(model, {"model": self._hash(base, ("model",))}, None)
+        return self._eval_only(run)
+
+    def _trained(self, reader: RunLayout, name: str, epoch: int, at: tuple[str | int, ...]) -> Subject:
+        made_by = self.order.trained.get(name)
+        if made_by is None:
+            raise ModelFaultError(f"no job trains `{name}`", at, "scaffold its training first")
+        trained = self.layout.run(name)
+        model = self._model(reader, trained.checkpoint(epoch), self.base(), trained.chat_template)
+        return Subject(model, {"training": made_by.digest, "epoch": epoch}, made_by)
+
+    def _eval_only(self, run: Run) -> Subject:
+        at = self._at(run)
+        text = run.checkpoint or ""
+        reference = parse_reference(text)
+        if reference is not None and reference.experiment is None:
+            self._check_reference(reference, at)
+            return self._trained(self.layout.run(run.name), reference.run, reference.epoch, at)
+        folder = self._folder(text, at)
+        template = None
+        if reference is not None:
+            template = _other(self.layout, reference).run(reference.run).chat_template
+        tokenizer = folder if (folder / "tokenizer_config.json").is_file() else self.base()
+        model = self._model(self.layout.run(run.name), folder, tokenizer, template)
+        return Subject(model, {"model": self._hash(folder, at)}, None)
+
+    def _check_reference(self, reference: Reference, at: tuple[str | int, ...]) -> None:
+        trained = {run.name: run for run in self._all_runs() if run.kind == "train"}
+        if reference.run not in trained:
+            raise ModelFaultError(f"no run `{reference.run}` trains", at, did_you_mean(reference.run, list(trained)))
+        epochs = trained[reference.run].epochs
+        if reference.epoch >= epochs:
+            raise ModelFaultError(f"`{reference.run}` has no epoch {reference.epoch}", at, f"the last is {epochs - 1}")
+
+    def _all_runs(self) -> Sequence[Run]:
+        """The runs of the order may be a few of the design; a reference may cite any."""
+        from tuneloop.experiment.expand import expand
+
+        return [*expand(self.order.design), *self.order.runs]
+
+    def _comparable_template(self) -> Path | None:
+        """A control run answers under the template of the training, or the comparison would be unfair.
+
+        The backend writes the same text into every run's folder, so that of the first one serves.
+        """
+        first = next(iter(self.order.trained), None)
+        return None if first is None else self.layout.run(first).chat_template
+
+    def _folder(self, text: str, at: tuple[str | int, ...]) -> Path:
+        reference = parse_reference(text)
+        if reference is None:
+            folder = (self.layout.folder / Path(text).expanduser()).resolve()
+        else:
+            folder = _other(self.layout, reference).run(reference.run).checkpoint(reference.epoch)
+        if not folder.is_dir():
+            raise ModelFaultError(f"no model folder `{text}`", at, "paths start at the experiment's folder")
+        if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+            raise ModelFaultError(f"`{text}` is not a model folder: no config.json in it", at, None)
+        return folder
+
+    def _hash(self, folder: Path, at: tuple[str | int, ...]) -> str:
+        if folder not in self._hashes:
+            try:
+                self._hashes[folder] = model_hash(folder)
+            except (InputError, OSError) as error:
+                raise ModelFaultError(str(error), at, None) from None
+        return self._hashes[folder]
+
+    def _model(self, reader: RunLayout, folder: Path, tokenizer: Path, template: Path | None) -> Model:
+        return Model(
+            path=portable(folder, reader.folder, self.layout.folder),
+            tokenizer=portable(tokenizer, reader.folder, self.layout.folder),
+            chat_template=None if template is None else portable(template, reader.folder, self.layout.folder),
+            device=self.device,
+        )
+
+    def _at(self, run: Run) -> tuple[str | int, ...]:
+        for index, item in enumerate(self.order.design.runs):
+            if item.name == run.name:
+                return ("runs", index, "checkpoint")
+        return ("runs",)
+
+
+def portable(path: Path, start: Path, experiment: Path) -> str:
+    """Return the path relative to `start` when it lies in the experiment, so that the folder can be moved."""
+    if path.is_relative_to(experiment):
+        return os.path.relpath(path, start)
+    return str(path)
+
+
+def _other(layout: Layout, reference: Reference) -> Layout:
+    return Layout((layout.folder / (reference.experiment or ".")).resolve())

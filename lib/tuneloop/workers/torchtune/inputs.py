@@ -1,0 +1,183 @@
+"""What all runs of a scaffold share, read once: the model folder, the data and its token counts, their hashes."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tuneloop.documents.errors import InputError, TuneloopError
+from tuneloop.experiment.design import Design, Source, sources
+from tuneloop.experiment.identity import digest, file_hash, model_hash
+from tuneloop.experiment.references import parse_reference
+from tuneloop.experiment.work import Fault
+from tuneloop.workers import Order
+from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer
+from tuneloop.workers.torchtune.data import read_samples, reading, turns
+from tuneloop.workers.torchtune.families import ModelFolder, read_model
+from tuneloop.workers.torchtune.presets import RECIPES, Preset, read_preset
+
+SPLITS = ("train", "validation")  # the others are the evaluations' business
+_NOT_YET = {
+    "qlora": "qlora needs a quantized base model, which is not scaffolded yet",
+    "dora": "dora is not scaffolded yet",
+    "qat": "qat needs several GPUs and is not scaffolded yet",
+}
+
+
+@dataclass(frozen=True)
+class Data:
+    """One split: where it lies, how it is read, and the tokens of each sample before any cut."""
+
+    source: Source
+    path: Path
+    hash: str
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    folder: Path  # the experiment
+    model: ModelFolder
+    model_hash: str
+    data: Mapping[str, Data]
+    update: str
+    preset: Preset | None
+
+    @property
+    def recipe(self) -> str:
+        return RECIPES[self.update]
+
+    @property
+    def template_hash(self) -> str:
+        return digest(self.model.family.template)
+
+
+@dataclass
+class Faults:
+    """Collects faults of the design, each once however many runs have it."""
+
+    found: list[Fault] = field(default_factory=list)
+
+    def add(self, message: str, at: Sequence[str | int] = (), hint: str | None = None) -> None:
+        fault = Fault(message, tuple(at), hint)
+        if fault not in self.found:
+            self.found.append(fault)
+
+    def extend(self, error: TuneloopError, at: Sequence[str | int]) -> None:
+        """Take over the problems of an error; their place in a file becomes part of the message."""
+        for problem in error.problems:
+            where = "" if problem.source is None else f"{problem.source}:"
+            where = f"{where}{problem.line}: " if problem.line else f"{where} " if where else ""
+            self.add(f"{where}{problem.message}", at, problem.hint)
+
+
+def read_inputs(order: Order, faults: Faults) -> Inputs | None:
+    """Return the inputs, or None after adding every fault in them."""
+    design, before = order.design, len(faults.found)
+    _check_method(design, faults)
+    model = _model(order, faults)
+    preset = _preset(design, model, faults)
+    data = {split: _data(order, split, model, faults) for split in SPLITS if split in sources(design)}
+    if model is None or len(faults.found) > before:
+        return None
+    kept = {split: item for split, item in data.items() if item is not None}
+    return Inputs(order.path, model, model_hash(model.path), kept, design.method.update, preset)
+
+
+def from_run(path: Path, experiment: Path) -> str:
+    """Return a path as a run folder names it: relative inside the experiment, absolute outside."""
+    return f"../{path.relative_to(experiment).as_posix()}" if path.is_relative_to(experiment) else str(path)
+
+
+def _check_method(design: Design, faults: Faults) -> None:
+    method = design.method
+    if method.objective != "sft":
+        faults.add(
+            f"the worker torchtune does not scaffold the objective `{method.objective}` yet",
+            ("method", "objective"),
+            "use `objective: sft`",
+        )
+    if method.algorithm is not None:
+        faults.add(
+            f"the algorithm `{method.algorithm}` is not scaffolded yet", ("method", "algorithm"), "take it out for sft"
+        )
+    if method.update in _NOT_YET:
+        faults.add(_NOT_YET[method.update], ("method", "update"), "use `update: lora` or `update: full`")
+
+
+def _model(order: Order, faults: Faults) -> ModelFolder | None:
+    text = order.design.model
+    path = Path(os.path.abspath(order.path / Path(text).expanduser()))  # noqa: PTH100  (a link stays a link)
+    if not path.is_dir() and parse_reference(text) is not None:
+        faults.add(
+            f"training from a checkpoint reference (`{text}`) is not scaffolded yet",
+            ("model",),
+            "set `model:` to a Hugging Face model folder",
+        )
+        return None
+    if path.is_dir() and order.path.is_relative_to(path):
+        faults.add("the experiment lies inside its model folder", ("model",), "torchtune refuses that: move one")
+        return None
+    try:
+        return read_model(path)
+    except InputError as error:
+        faults.extend(error, ("model",))
+        return None
+
+
+def _preset(design: Design, model: ModelFolder | None, faults: Faults) -> Preset | None:
+    if design.preset is None or design.method.update not in RECIPES:
+        return None
+    try:
+        preset = read_preset(design.preset, design.method.update)
+    except InputError as error:
+        faults.extend(error, ("preset",))
+        return None
+    if model is not None and preset.model_type.partition("_")[0] != model.family.model_type.partition("_")[0]:
+        faults.add(
+            f"the preset `{preset.name}` is for {preset.model_type} models, the model folder is {model.family.model_type}",
+            ("preset",),
+            "choose one of the model's own family, or take `preset` out",
+        )
+    return preset
+
+
+def _data(order: Order, split: str, model: ModelFolder | None, faults: Faults) -> Data | None:
+    """Read one split whole: a broken line is found before compute is spent."""
+    source = sources(order.design)[split]
+    index = [entry.split for entry in order.design.data].index(split)
+    path = Path(os.path.abspath(order.path / Path(source.path).expanduser()))  # noqa: PTH100
+    at = ("data", index)
+    try:
+        how = reading(source.format, source.columns, source.system)
+        samples = read_samples(path, how)
+        found = file_hash(path)
+    except InputError as error:
+        faults.extend(error, (*at, "path") if not path.is_file() else at)
+        return None
+    if source.hash is not None and source.hash != found:
+        faults.add(f"{path} is not the file that the design names", (*at, "hash"), f"its hash is now {found}")
+    if model is None:
+        return None
+    tokenizer = tokenizer_for(model, source)
+    lengths = tuple(len(tokenizer.tokenize(turns(sample, how))[0]) for sample in samples)
+    return Data(source, path, found, lengths)
+
+
+def tokenizer_for(model: ModelFolder, source: Source) -> ChatTokenizer:
+    """Return the tokenizer without a length limit, its template taken from the family and not from a run."""
+    return ChatTokenizer(
+        path=str(model.tokenizer),
+        chat_template=model.family.template_file,
+        end_of_turn=model.family.end_of_turn,
+        pad=model.pad,
+        prompt_template=prompt_template(source),
+    )
+
+
+def prompt_template(source: Source) -> dict[str, list[str]] | None:
+    """Return torchtune's prompt_template for the design's prompt, such as "capitalize: {input}"."""
+    if source.prompt is None or source.format != "instruct":
+        return None
+    before, after = source.prompt.split("{input}")
+    return {"user": [before, after]}

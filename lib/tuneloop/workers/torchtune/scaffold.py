@@ -1,0 +1,221 @@
+"""From an order to files and jobs: resolve, validate, write texts. Returns everything; writes nothing."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tuneloop.documents.shell import quote
+from tuneloop.documents.yamltext import dump_yaml
+from tuneloop.experiment.expand import Run
+from tuneloop.experiment.identity import digest
+from tuneloop.experiment.layout import Layout, RunLayout
+from tuneloop.experiment.script import Script, render
+from tuneloop.experiment.work import Estimate, File, JobKey, JobSpec, Machine, Scaffolded, Setting, Shape
+from tuneloop.workers import Order
+from tuneloop.workers.torchtune.configs import config_of, escaped, identity_of, reading_of
+from tuneloop.workers.torchtune.estimate import estimate_of
+from tuneloop.workers.torchtune.inputs import Faults, Inputs, from_run, read_inputs
+from tuneloop.workers.torchtune.settings import Resolved, at_of, resolve
+from tuneloop.workers.torchtune.validation import Validator
+
+SETUP_SCHEMA = "tuneloop.setup/1"
+_MODULE = "tuneloop.workers.torchtune"
+_COMMAND = "tuneloop scaffold-torchtune"
+_MINUTES_AT_LEAST = 30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run with everything resolved."""
+
+    run: Run
+    resolved: Resolved
+    config: Mapping[str, Any]
+    digest: str
+    estimate: Estimate
+
+    @property
+    def key(self) -> JobKey:
+        return job_key(self.run.name)
+
+
+def job_key(run: str) -> JobKey:
+    return JobKey(f"train/{run}")
+
+
+def scaffold(order: Order) -> Scaffolded:
+    """Return the files, jobs and settings of all training runs, or every fault of the design."""
+    faults = Faults()
+    inputs, plans = _plans(order, faults)
+    if faults.found or inputs is None:
+        return Scaffolded(faults=tuple(faults.found))
+    files: list[File] = []
+    jobs: list[JobSpec] = []
+    settings: dict[str, dict[str, Setting]] = {}
+    layout = Layout(order.path)
+    for plan in plans:
+        job = _job(plan, layout, order.machine)
+        files += _files(plan, job, inputs, layout, order.machine)
+        jobs.append(job)
+        settings[plan.run.name] = _all_settings(plan.resolved, inputs)
+    return Scaffolded(tuple(files), tuple(jobs), settings, notes=tuple(_notes(inputs)))
+
+
+def estimate(order: Order) -> dict[JobKey, Estimate]:
+    """Return the cost of every training job; a design with faults has none."""
+    _, plans = _plans(order, Faults())
+    return {plan.key: plan.estimate for plan in plans}
+
+
+def _plans(order: Order, faults: Faults) -> tuple[Inputs | None, list[Plan]]:
+    runs = [run for run in order.runs if run.kind == "train"]
+    if not runs:
+        return None, []
+    inputs = read_inputs(order, faults)
+    if inputs is None:
+        return None, []
+    validator = Validator(inputs.recipe)
+    plans = [_plan(run, order, inputs, validator, faults) for run in runs]
+    return inputs, [plan for plan in plans if plan is not None]
+
+
+def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: Faults) -> Plan | None:
+    before = len(faults.found)
+    resolved = resolve(run, order.design, inputs, order.machine, faults)
+    if resolved is None:
+        return None
+    config = config_of(resolved["seed"] or 0, resolved, inputs)
+    origin = resolved.settings["optimizer"].origin
+    validator.check(config, resolved, at_of(origin, order.design), faults)
+    if len(faults.found) > before:
+        return None
+    decides = {
+        "config": identity_of(config),
+        "model": inputs.model_hash,
+        "data": {split: data.hash for split, data in inputs.data.items()},
+        "read": {split: [reading_of(data.source), data.source.prompt] for split, data in inputs.data.items()},
+        "template": inputs.template_hash,
+    }
+    estimated = estimate_of(resolved, inputs, order.machine, order.seen, job_key(run.name))
+    return Plan(run, resolved, config, digest(decides), estimated)
+
+
+def _job(plan: Plan, layout: Layout, machine: Machine) -> JobSpec:
+    run = layout.run(plan.run.name)
+    return JobSpec(
+        key=plan.key,
+        worker="torchtune",
+        run=plan.run.name,
+        script=layout.relative(run.script),
+        attempts=layout.relative(run.train_attempts),
+        needs=(),
+        makes=tuple(f"checkpoint:{plan.run.name}/e{epoch}" for epoch in range(plan.resolved["epochs"])),
+        digest=plan.digest,
+        shape=_shape(plan.estimate, machine),
+        resumable=True,
+        seconds=plan.estimate.seconds,
+        log=f"{layout.relative(run.folder)}/slurm-*.out",
+    )
+
+
+def _shape(estimated: Estimate, machine: Machine) -> Shape:
+    """Ask for what is expected with room to spare: rounded, so that runs alike have equal shapes."""
+    memory = -(-(estimated.memory_mb * 5 // 4) // 1024) * 1024
+    minutes = max(_MINUTES_AT_LEAST, -(-int(estimated.seconds * 3 / 60) // 30) * 30)
+    return Shape(machine.cluster, 1, machine.gpus, machine.cpus, memory, minutes)
+
+
+def _files(plan: Plan, job: JobSpec, inputs: Inputs, layout: Layout, machine: Machine) -> Iterator[File]:
+    run = layout.run(plan.run.name)
+    yield File(layout.relative(run.setup), _setup_text(plan, inputs))
+    yield File(layout.relative(run.config), _config_text(plan, inputs))
+    yield File(layout.relative(run.script), render(_script(plan, job, run, inputs, machine)), executable=True)
+    yield File(layout.relative(run.chat_template), inputs.model.family.template)
+
+
+def _setup_text(plan: Plan, inputs: Inputs) -> str:
+    """Return the resolved inputs; `prepare` and `verify` read what they need from here."""
+    setup = {
+        "schema": SETUP_SCHEMA,
+        "run": plan.run.name,
+        "digest": plan.digest,
+        "recipe": inputs.recipe,
+        "update": inputs.update,
+        "epochs": plan.resolved["epochs"],
+        "steps_per_epoch": plan.resolved.steps_per_epoch,
+        "steps": plan.resolved.steps,
+        "model": {
+            "path": from_run(inputs.model.path, inputs.folder),
+            "hash": inputs.model_hash,
+            "rotary_permuted": inputs.model.family.rotary_permuted,
+        },
+        "data": {
+            split: {
+                "path": from_run(data.path, inputs.folder),
+                "hash": data.hash,
+                "samples": len(data.lengths),
+                "prompt": data.source.prompt,
+                **reading_of(data.source),
+            }
+            for split, data in inputs.data.items()
+        },
+        "settings": {
+            name: {"value": setting.value, "origin": setting.origin}
+            for name, setting in _all_settings(plan.resolved, inputs).items()
+        },
+    }
+    head = (
+        f"# The resolved inputs of `{plan.run.name}`, each with its origin.\n"
+        f"# Written by `{_COMMAND}`; change experiment_summary.md instead.\n"
+    )
+    return head + dump_yaml(setup)
+
+
+def _config_text(plan: Plan, inputs: Inputs) -> str:
+    head = (
+        f"# The torchtune config of `{plan.run.name}`. From this folder:\n"
+        f"#   tune run {inputs.recipe} --config finetune.yaml\n"
+        f"# Written by `{_COMMAND}`; change experiment_summary.md instead.\n"
+    )
+    return head + dump_yaml(escaped(dict(plan.config)))
+
+
+def _script(plan: Plan, job: JobSpec, run: RunLayout, inputs: Inputs, machine: Machine) -> Script:
+    return Script(
+        title=f"Fine-tunes `{plan.run.name}`: {inputs.recipe}, {plan.resolved.steps} steps.",
+        command=_COMMAND,
+        key=job.key,
+        shape=job.shape,
+        machine=machine,
+        attempts=run.train_attempts.relative_to(run.folder).as_posix(),
+        log="slurm-{id}.out",
+        digest=plan.digest,
+        steps=(
+            f"python -m {_MODULE} prepare",
+            'mapfile -t overrides < "$TUNELOOP_ATTEMPT/overrides"',
+            'if [[ ! -e $TUNELOOP_ATTEMPT/skip ]]; then',
+            f'  tune run {quote(inputs.recipe)} --config finetune.yaml "${{overrides[@]}}"',
+            "fi",
+            f"python -m {_MODULE} verify",
+        ),
+        environment=_environment(machine),
+    )
+
+
+def _environment(machine: Machine) -> dict[str, str]:
+    said = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return said if machine.gpus else {"OMP_NUM_THREADS": str(machine.cpus), **said}
+
+
+def _all_settings(resolved: Resolved, inputs: Inputs) -> dict[str, Setting]:
+    """Return the settings, then what the model's folder decided."""
+    from_model = {
+        f"model.{name}": Setting(value, "model: config.json")
+        for name, value in inputs.model.family.dimensions.items()
+    }
+    return {**resolved.settings, **from_model}
+
+
+def _notes(inputs: Inputs) -> Iterator[str]:
+    if "validation" not in inputs.data:
+        yield "no data has the split `validation`: epochs will have no validation loss"

@@ -1,0 +1,82 @@
+"""Does the installed torchtune take a config? Asked once for each distinct set of keys and components."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from tuneloop.documents.errors import did_you_mean
+from tuneloop.workers.torchtune.inputs import Faults
+from tuneloop.workers.torchtune.presets import top_level_keys
+from tuneloop.workers.torchtune.settings import At, Raw, Resolved
+
+
+class Validator:
+    """Remembers what was validated: a thousand runs that differ in values alone cost one look."""
+
+    def __init__(self, recipe: str) -> None:
+        self._recipe = recipe
+        self._seen: set[str] = set()
+
+    def check(self, config: Mapping[str, Any], resolved: Resolved, optimizer_at: At, faults: Faults) -> None:
+        """Add a fault for every key or component that torchtune does not know."""
+        shape = repr(sorted(_shape(config)))
+        if shape in self._seen:
+            return
+        self._seen.add(shape)
+        before = len(faults.found)
+        for item in resolved.raw:
+            self._check_raw(item, config, faults)
+        if len(faults.found) == before:
+            _validate(config, optimizer_at, faults)
+
+    def _check_raw(self, item: Raw, config: Mapping[str, Any], faults: Faults) -> None:
+        section, _, rest = item.key.partition(".")
+        known = top_level_keys(self._recipe)
+        if section not in known:
+            faults.add(f"torchtune's {self._recipe} has no key `{section}`", item.at, did_you_mean(section, sorted(known)))
+            return
+        component = config[section].get("_component_") if rest and isinstance(config[section], dict) else None
+        if component is None or "." in rest or rest == "_component_":
+            return
+        names = _arguments(component)
+        if names is not None and rest not in names:
+            faults.add(f"`{component}` takes no argument `{rest}`", item.at, did_you_mean(rest, names))
+
+
+def _shape(config: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the keys of a config, with the names of its components."""
+    found = []
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found += _shape(value, f"{prefix}{key}.")
+        else:
+            found.append(f"{prefix}{key}={value}" if key == "_component_" else f"{prefix}{key}")
+    return found
+
+
+def _arguments(component: str) -> list[str] | None:
+    """Return the argument names of a component, or None where it takes any or cannot be imported."""
+    from torchtune.config._utils import InstantiationError, _get_component_from_path
+
+    try:
+        parameters = inspect.signature(_get_component_from_path(component)).parameters.values()
+    except (InstantiationError, ImportError, ValueError):
+        return None
+    if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters):
+        return None
+    return [item.name for item in parameters]
+
+
+def _validate(config: Mapping[str, Any], optimizer_at: At, faults: Faults) -> None:
+    from omegaconf import OmegaConf
+    from torchtune.config import validate
+    from torchtune.config._errors import ConfigError
+    from torchtune.config._utils import InstantiationError
+
+    try:
+        validate(OmegaConf.create(dict(config)))
+    except ConfigError as error:
+        for fault in error.errors:
+            faults.add(f"torchtune refuses the config: {fault}")
+    except (InstantiationError, ImportError) as error:
+        faults.add(f"torchtune refuses the config: {' '.join(str(error).split())}", optimizer_at)
