@@ -77,11 +77,13 @@ def declared_epoch(run: Run, experiment: Experiment, scores: Scores, primary: Pr
     if run.kind != "train":
         return None if None in seen or not seen else seen[-1]
     training = scores.training.get(run.name)
+    losses = {} if training is None else training.validation
     evaluated = _evaluated_epochs(run, experiment, primary) or [epoch for epoch in seen if epoch is not None]
+    evaluated = evaluated or list(losses)
     if not evaluated:
         return None
-    losses = {} if training is None else {e: loss for e, loss in training.validation.items() if e in evaluated}
-    if primary is not None and primary.at == "lowest-validation-loss" and losses:
+    losses = {epoch: loss for epoch, loss in losses.items() if epoch in evaluated}
+    if _when(experiment, primary) == "lowest-validation-loss" and losses:
         return min(sorted(losses), key=losses.__getitem__)
     return max(evaluated)
 
@@ -95,12 +97,18 @@ def control_of(series: Series, runs: Sequence[Run]) -> At | None:
     return None
 
 
+def _when(experiment: Experiment, primary: Primary | None) -> When:
+    if primary is not None:
+        return primary.at
+    return "last" if experiment.design.metrics is None else experiment.design.metrics.at
+
+
 def _evaluated_epochs(run: Run, experiment: Experiment, primary: Primary | None) -> list[int]:
-    """Return the epochs, counted from 0, at which the design has the primary evaluated."""
-    names = {item.name: item for item in experiment.design.evaluations}
-    if primary is None or primary.series.evaluation not in names or run not in experiment.runs:
+    """Return the epochs, counted from 0, at which the design has the primary evaluated; all where it is silent."""
+    if run not in experiment.runs:
         return []
-    epochs = names[primary.series.evaluation].epochs
+    named = {item.name: item.epochs for item in experiment.design.evaluations}
+    epochs = named.get(primary.series.evaluation, "all") if primary else "all"
     if isinstance(epochs, list):
         return [epoch for epoch in epochs if epoch < run.epochs]
     return [run.epochs - 1] if epochs == "last" else list(range(run.epochs))

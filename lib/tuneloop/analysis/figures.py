@@ -15,6 +15,7 @@ from tuneloop.analysis.wording import at_text, number, primary_decimals, value_t
 
 DPI = 144
 FEW = 20  # runs that can be told apart
+_WITH_INTERVALS = 8  # runs whose intervals can be, over epochs
 # Okabe and Ito's colours, which the colour-blind can tell apart; their yellow is too pale on white and black is
 # the control's.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7A5195")
@@ -111,7 +112,7 @@ def _by_variable(analysis: Analysis) -> Iterator[Picture]:
     looks = _looks(analysis)
     wide = min(len(analysis.effects), 3)
     tall = -(-len(analysis.effects) // wide)
-    figure = _figure(max(4.2, 3.4 * wide), 3.2 * tall)
+    figure = _figure(max(4.2, 3.4 * wide), max(3.2 * tall, _legend_height(len(_trained(analysis)))))
     first = None
     for place, effect in enumerate(analysis.effects, start=1):
         axes = figure.add_subplot(tall, wide, place, sharey=first)
@@ -132,12 +133,14 @@ def _by_variable(analysis: Analysis) -> Iterator[Picture]:
         axes.set_xlabel(effect.variable)
         if (place - 1) % wide == 0:
             axes.set_ylabel(_metric_label(analysis))
+        else:
+            axes.tick_params(labelleft=False)
     _legend(figure, analysis, [result.run.name for result in _trained(analysis)])
     yield _picture(
         figure,
         "variables",
         f"{primary.series.name} by the value of each variable. Points are runs with 95 % intervals; a thick bar is "
-        "the mean over the runs of that value; the dashed line is the control.",
+        "the mean in the table below; the dashed line is the control.",
     )
 
 
@@ -149,7 +152,7 @@ def _loss(analysis: Analysis) -> Iterator[Picture]:
     if not curves:
         return
     looks = _looks(analysis)
-    figure = _figure(7.2, 3.8)
+    figure = _figure(7.2, max(3.8, _legend_height(len(curves))))
     axes = figure.add_subplot()
     for name, curve in curves.items():
         look = looks[name]
@@ -170,9 +173,9 @@ def _loss(analysis: Analysis) -> Iterator[Picture]:
                 *zip(*points, strict=True),
                 color=look.colour,
                 marker=look.marker,
-                markersize=6,
+                markersize=6 if look.width > 1 else 3,
                 markerfacecolor="white",
-                markeredgewidth=1.6,
+                markeredgewidth=1.6 if look.width > 1 else 0.8,
                 linestyle="none" if curve.losses else look.line,
                 zorder=look.front + 1,
             )
@@ -201,17 +204,21 @@ def _by_epoch(analysis: Analysis) -> Iterator[Picture]:
     if max((len(scores) for scores in by_run.values()), default=0) < 2:
         return
     looks = _looks(analysis)
-    figure = _figure(7.2, 3.8)
+    figure = _figure(7.2, max(3.8, _legend_height(len(by_run))))
     axes = figure.add_subplot()
     _control_line(axes, analysis, vertical=False)
+    few = len(by_run) <= _WITH_INTERVALS
     epochs = sorted({score.at.epoch for scores in by_run.values() for score in scores if score.at.epoch is not None})
-    for spot, (name, scores) in zip(_spread(len(by_run), 0.24), by_run.items(), strict=True):
+    for spot, (name, scores) in zip(_spread(len(by_run), 0.24 if few else 0.0), by_run.items(), strict=True):
         look = looks[name]
         places = [float(score.at.epoch or 0) + spot for score in scores]
         means = [score.mean.mean for score in scores]
         axes.plot(places, means, color=look.colour, linestyle=look.line, linewidth=look.width, zorder=look.front)
-        for place, score in zip(places, scores, strict=True):
-            _whisker(axes, score, place, look, vertical=True)
+        if few:
+            for place, score in zip(places, scores, strict=True):
+                _whisker(axes, score, place, look, vertical=True)
+        else:
+            axes.plot(places, means, look.marker, color=look.colour, markersize=4, zorder=look.front)
     axes.set_xticks(epochs)
     axes.set_xlim(epochs[0] - 0.4, epochs[-1] + 0.4)
     axes.set_xlabel("epoch (as in RUN@EPOCH; the first is 0)")
@@ -220,8 +227,12 @@ def _by_epoch(analysis: Analysis) -> Iterator[Picture]:
     yield _picture(
         figure,
         "epochs",
-        f"{primary.series.name} after each epoch, with 95 % intervals; the dashed line is the control. Runs stand side"
-        " by side so that they can be told apart.",
+        f"{primary.series.name} after each epoch; the dashed line is the control"
+        + (
+            ". Whiskers are 95 % intervals; runs stand side by side so that they can be told apart."
+            if few
+            else ", the band its 95 % interval. The intervals of so many runs would hide the lines; the tables have them."
+        ),
     )
 
 
@@ -255,6 +266,11 @@ def _legend(figure: Any, analysis: Analysis, names: Sequence[str], *, control: b
     if control and analysis.control is not None:
         handles.append(Line2D([], [], color=_CONTROL, linestyle="--", linewidth=1.4, label=analysis.control.run))
     figure.legend(handles=handles, loc="outside right upper", handlelength=2.6)
+
+
+def _legend_height(runs: int) -> float:
+    """Return the inches that a legend of so many runs needs."""
+    return 0.6 + 0.2 * (runs + 1 if runs <= FEW else 3)
 
 
 def _control_line(axes: Any, analysis: Analysis, *, vertical: bool) -> None:

@@ -14,7 +14,8 @@ from tuneloop.analysis.visible import plain
 from tuneloop.analysis.wording import answer, at_text, how_judged, number
 
 _SHORT = 25  # lines of the table in experiment_summary.md
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
+# An underscore inside a word and brackets around numbers mean nothing to Markdown and stay readable.
+_SPECIAL = re.compile(r"([\\`*|~$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:]))")
 
 
 def render(analysis: Analysis, captions: Sequence[tuple[str, str]], provenance: Facts) -> str:
@@ -48,7 +49,8 @@ def summary_table(analysis: Analysis) -> str:
 
 
 def escape(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", line)
 
 
 def _block(block: Table | FigureRef | SampleList, captions: dict[str, str]) -> Iterator[str]:

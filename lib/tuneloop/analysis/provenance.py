@@ -47,6 +47,8 @@ def _manifest(experiment: Experiment) -> Facts:
         manifest = json.loads(read_text(path))
     except (InputError, ValueError):
         return [("tools", "the manifest cannot be read")]
+    if isinstance(manifest, dict):  # the data are hashed above, as they are now
+        manifest = {key: value for key, value in manifest.items() if key not in {"schema", "data"}}
     facts = list(_leaves(manifest, ""))
     left = len(facts) - _MOST
     return facts[:_MOST] + ([("", f"{left} more in the manifest")] if left > 0 else [])

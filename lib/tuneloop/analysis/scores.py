@@ -76,7 +76,10 @@ def sort_rows(rows: Sequence[Row]) -> Scores:
     """Return the rows by what they are about."""
     evaluated = [row for row in rows if row.source != TRAIN]
     samples = [row for row in evaluated if row.sample is not None]
-    runs = list(dict.fromkeys(row.run for row in rows if row.source == TRAIN))
+    trained: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.source == TRAIN:
+            trained.setdefault(row.run, []).append(row)
     texts: dict[tuple[str, At, str], Text] = {}
     for row in samples:
         known = texts.get((row.source, _at(row), str(row.sample)), Text(None, None, None))
@@ -86,7 +89,7 @@ def sort_rows(rows: Sequence[Row]) -> Scores:
         )
     return Scores(
         series=tuple(_series(samples)),
-        training={run: _training([row for row in rows if row.source == TRAIN and row.run == run]) for run in runs},
+        training={run: _training(own) for run, own in trained.items()},
         texts=texts,
         aggregates=_aggregates(row for row in rows if row.sample is None and row.step is None),
     )

@@ -167,6 +167,7 @@ def _guardrails(analysis: Analysis) -> Iterator[Section]:
         ("guardrail is", False),
     ]
     lines = []
+    before = None
     for item in analysis.guardrails:
         difference = None if item.score is None else item.score.difference
         decimals = 2 if item.score is None else w.decimals_for([item.score.mean])
@@ -174,7 +175,7 @@ def _guardrails(analysis: Analysis) -> Iterator[Section]:
         held = item.held or ("not evaluated" if item.score is None else "not compared")
         lines.append(
             (
-                Cell(item.series.name, sense),
+                Cell(item.series.name, sense) if item.series is not before else Cell(""),
                 Cell(w.value_text(item.tolerance)),
                 Cell(item.run.name),
                 Cell(w.NONE if difference is None else f"{difference.n:,}"),
@@ -182,6 +183,7 @@ def _guardrails(analysis: Analysis) -> Iterator[Section]:
                 Cell(held, tone=item.held or "muted"),
             )
         )
+        before = item.series
     after = (
         "Held: even the bad end of the interval is within the loss that the design accepts. Broken: the whole"
         " interval is beyond it. Inconclusive: neither."
@@ -285,7 +287,7 @@ def _score_line(score: Score, analysis: Analysis) -> tuple[Cell, ...]:
     reported = [
         f"{row.metric} {w.number(row.value, 4)}"
         for row in analysis.scores.aggregates.get((score.series.evaluation, score.at), ())
-        if row.scorer is None or row.scorer == score.series.scorer.partition("/")[0]
+        if row.scorer in {None, score.series.scorer, score.series.scorer.partition("/")[0]}
     ]
     return (
         Cell(w.at_text(score.at)),

@@ -83,9 +83,9 @@ def answer(analysis: Analysis) -> str:
     missing = [result for result in analysis.missing if analysis.primary is not None]
     if not missing:
         return text
-    named = [f"{item.run.name} ({item.state or 'no scores'})" for item in missing[:4]]
+    named = [f"{item.run.name}, {item.state or 'no scores'}" for item in missing[:4]]
     more = [f"{len(missing) - 4} more"] if len(missing) > 4 else []
-    return f"{text} No result from {count(len(missing), 'run')}: {', '.join(named + more)}."
+    return f"{text} No result from {count(len(missing), 'run')}: {'; '.join(named + more)}."
 
 
 def _answer(analysis: Analysis) -> str:
@@ -164,8 +164,8 @@ def how_judged(analysis: Analysis) -> list[str]:
     else:
         sentences = [
             (
-                f"The design declares no metric: {primary.series.name}, {goal} is better, at {at} was chosen by default,"
-                " not beforehand. Take the verdicts as exploratory."
+                f"The design declares no metric: {primary.series.name}, {goal} is better, at {at} was chosen by"
+                " default, not beforehand. Take the verdicts as exploratory."
             )
         ]
     if analysis.control is None:
@@ -260,8 +260,8 @@ def reading_guide(analysis: Analysis) -> list[str]:
         ),
         (
             "Each comparison may be wrong by chance in about 1 of 20 cases, which adds up over"
-            f" {count(len(analysis.compared), 'comparison')}; Holm's correction says which verdicts stand regardless. The"
-            " best of several runs looks better than it is, because it was chosen for its score."
+            f" {count(len(analysis.compared), 'comparison')}; Holm's correction says which verdicts stand all the same."
+            " The best of several runs looks better than it is, because it was chosen for its score."
         ),
         method,
     ]

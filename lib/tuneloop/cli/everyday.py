@@ -76,7 +76,8 @@ def _read(folder: Path) -> "tuple[Experiment, Board, bool]":
     from tuneloop.loop.orders import Crew
 
     experiment = read_experiment(folder)
-    return experiment, read_board(experiment), Crew(experiment).executor().alive()
+    executor = Crew(experiment).executor()
+    return experiment, read_board(experiment, executor), executor.alive()
 
 
 def _data(experiment: "Experiment", board: "Board", *, alive: bool) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def _row(job: dict[str, Any]) -> list[str]:
     if live and live["step"] is not None:
         loss = f" loss {live['loss']:.3f}" if isinstance(live["loss"], int | float) else ""
         shown = f"{live['step']}/{live['steps'] or '?'}{loss}"
-    return [job["key"], state, shown, str(job["attempts"]), job["started"] or "", job["ended"] or ""]
+    return [job["key"], state, shown, str(job["attempts"]), (job["started"] or "")[11:19], (job["ended"] or "")[11:19]]
 
 
 def _show_failures(experiment: "Experiment", board: "Board") -> None:

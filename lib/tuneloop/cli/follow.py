@@ -32,7 +32,7 @@ def follow(folder: Path, timeout: float | None, *, live: bool, quiet: bool = Fal
     view = _Bars() if live else _Lines(quiet=quiet)
     with view:
         while True:
-            board = read_board(experiment, facts)
+            board = read_board(experiment, executor, facts)
             view.show(board)
             code = outcome(board)
             if code is not None:

@@ -88,11 +88,12 @@ def cancel(
     from tuneloop.loop.orders import Crew
 
     experiment = read_experiment(folder)
+    executor = Crew(experiment).executor()
     if dry_run:
-        going = read_board(experiment).going
+        going = read_board(experiment, executor).going
         say("\n".join(f"would cancel {item.key} ({item.state})" for item in going) or "nothing is going")
         return
-    keys = loop.cancel(experiment, Crew(experiment).executor(), runs or [], by=_who())
+    keys = loop.cancel(experiment, executor, runs or [], by=_who())
     if as_json:
         write_json({"schema": "tuneloop.cancel/1", "cancelled": keys})
     else:
@@ -137,13 +138,14 @@ def _hand_over(
 
     experiment = read_experiment(folder)
     crew = Crew(experiment)
-    plan = loop.plan_run(experiment, read_board(experiment), choice)
+    executor = crew.executor()
+    plan = loop.plan_run(experiment, read_board(experiment, executor), choice)
     if dry_run:
         _show(folder, plan, as_json=as_json, handed=None)
         return
     if plan.jobs:
         plan = _consented(folder, plan, yes, as_json=as_json)
-    handed = loop.start(experiment, crew.executor(), plan, choice, by=_who())
+    handed = loop.start(experiment, executor, plan, choice, by=_who())
     watch = sys.stdout.isatty() if follow is None else follow
     if as_json and not watch:
         _show(folder, plan, as_json=True, handed=len(handed))

@@ -54,8 +54,9 @@ def _scaffold(folder: Path, only: str | None, replace: list[str], *, dry_run: bo
     from tuneloop.loop.scaffold import plan_scaffold, write_scaffold
 
     experiment = read_experiment(folder)
-    plan = plan_scaffold(experiment, Crew(experiment), [only] if only else None)
-    written = {} if dry_run else write_scaffold(plan, replace)
+    crew = Crew(experiment)
+    plan = plan_scaffold(experiment, crew, [only] if only else None)
+    written = {} if dry_run else write_scaffold(plan, crew, replace)
     if not dry_run and only is None:
         log = EventLog(experiment.layout.folder, "scaffold-experiment")
         log.event(f"{len(experiment.runs)} runs, {len(plan.jobs)} jobs, {sum(written.values())} files written")

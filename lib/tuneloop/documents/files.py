@@ -39,7 +39,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise InputError(Problem(f"not UTF-8 text (byte {error.start})", path)) from None
     except OSError as error:
-        raise _input_error(error, path) from None
+        raise input_error(error, path) from None
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o644, sync: bool = True) -> bool:
@@ -109,15 +109,15 @@ def create_json(path: Path, value: Any) -> None:
             Path(beside).unlink(missing_ok=True)
 
 
-def append_line(path: Path, line: str) -> None:
-    """Add one line and return when it is on the disk; a torn last line is ended first."""
+def append_line(path: Path, line: str, torn: str = "") -> None:
+    """Add one line and return when it is on the disk; a torn last line is ended first, with the mark `torn`."""
     with _as_input_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             if file.tell() > 0:
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
-                    line = f"\n{line}"
+                    line = f"{torn}\n{line}"
             file.write(f"{line}\n".encode())
             file.flush()
             os.fsync(file.fileno())
@@ -135,10 +135,11 @@ def _as_input_error(path: Path) -> Iterator[None]:
     except FileExistsError:
         raise
     except OSError as error:
-        raise _input_error(error, path) from None
+        raise input_error(error, path) from None
 
 
-def _input_error(error: OSError, path: Path) -> InputError:
+def input_error(error: OSError, path: Path) -> InputError:
+    """Return what the system refused as an error of the family, with what to do about it."""
     message, hint = _CAUSES.get(error.errno or 0, (error.strerror or str(error), None))
     return InputError(Problem(message, path, hint=hint))
 

@@ -11,6 +11,11 @@ def timestamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def timestamp_ms() -> str:
+    """Return the time to the millisecond, where the order of two events must show."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class EventLog:
     """The log `<name>.log` in a folder. Losing a line in a crash is allowed: the journal is the record."""
 

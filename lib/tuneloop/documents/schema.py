@@ -33,13 +33,19 @@ def validate(schema: type[S], value: object, source: Path | None = None, lines: 
 def _problems(
     error: ValidationError, schema: type[BaseModel], source: Path | None, lines: Mapping[_Loc, int]
 ) -> list[Problem]:
+    faults = [(_path(fault["loc"]), fault) for fault in error.errors(include_url=False)]
     found = []
-    for fault in error.errors(include_url=False):
-        loc = tuple(part for part in fault["loc"] if not _is_branch(part))
+    for loc, fault in faults:
+        if any(other[: len(loc)] == loc and len(other) > len(loc) for other, _ in faults):
+            continue  # another branch of a union; the faults below are of the branch that was meant
         key = ".".join(str(part) for part in loc)
         message, hint = _words(fault, loc, schema)
         found.append(Problem(message, source, _line(loc, lines), key=key or None, hint=hint))
     return list(dict.fromkeys(found))
+
+
+def _path(loc: _Loc) -> _Loc:
+    return tuple(part for part in loc if not _is_branch(part))
 
 
 def _is_branch(part: str | int) -> bool:
@@ -68,6 +74,7 @@ def _words(fault: Any, loc: _Loc, schema: type[BaseModel]) -> tuple[str, str | N
         ),
         "missing": lambda: (f"missing key `{name}`", f"add `{loc[-1]}:`"),
         "value_error": lambda: _split_hint(str(fault["ctx"]["error"]), name),
+        "too_short": lambda: (f"`{name}` needs at least {fault['ctx']['min_length']}, found {_short(fault['input'])}", None),
         "literal_error": lambda: (
             f"`{name}` is {fault['input']!r}",
             f"use one of {fault['ctx']['expected']}",

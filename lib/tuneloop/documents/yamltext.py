@@ -85,14 +85,20 @@ def load_yaml(text: str, source: Path | None = None, first_line: int = 1) -> Any
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         found = None if mark is None else mark.line + first_line
-        raise InputError(Problem(f"not YAML: {error.problem or error.context}", source, found)) from None
+        raise InputError(Problem(f"not YAML: {_words(error)}", source, found)) from None
     except yaml.YAMLError as error:
         raise InputError(Problem(f"not YAML: {error}", source, first_line)) from None
 
 
+def _words(error: yaml.MarkedYAMLError) -> str:
+    # Some problems are half a sentence: "expected a single document in the stream", "but found another document".
+    parts = [error.context, error.problem] if (error.problem or "").startswith("but ") else [error.problem]
+    return ", ".join(part for part in parts if part) or str(error.context)
+
+
 def dump_yaml(value: Any) -> str:
-    """Return `value` as block-style YAML in the order of its keys."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    """Return `value` as YAML in the order of its keys, innermost lists and mappings on one line."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
 
 def lines_of(text: str, first_line: int = 1) -> dict[Path_, int]:

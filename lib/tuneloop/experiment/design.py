@@ -183,7 +183,8 @@ def _repeated(section: str, names: list[str], key: str | None) -> Iterator[Fault
     for index, name in enumerate(names):
         if name.casefold() in seen:
             at = (section, index, key) if key else (section, index)
-            yield Fault(at, f"`{name}` stands twice in `{section}`", "names are compared without case")
+            hint = "names are compared without case" if key else "take the second one out"
+            yield Fault(at, f"`{name}` stands twice in `{section}`", hint)
         seen.add(name.casefold())
 
 

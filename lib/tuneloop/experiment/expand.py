@@ -47,7 +47,18 @@ def expand(design: Design) -> list[Run]:
     for (cell, seed), name in zip(itertools.product(cells, design.seeds), names, strict=True):
         runs.append(_trained(design, name, cell, seed, extra.pop(name, None)))
     runs += [_beside(design, item) for item in extra.values()]
+    _refuse_clash([run.name for run in runs])
     return runs
+
+
+def _refuse_clash(names: list[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.casefold() in seen:
+            raise InputError(
+                f"`{seen[name.casefold()]}` and `{name}` are two runs", hint="names are compared without case"
+            )
+        seen[name.casefold()] = name
 
 
 def _cells(design: Design) -> Iterator[dict[str, Any]]:
@@ -81,7 +92,7 @@ def _numbered(count: int) -> list[str]:
 
 def _word(value: Any) -> str:
     """Write a value as people do: 1e-5, 3e-4, 0.05, true, cosine."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, float):
         if value and abs(value) < 0.01:

@@ -71,7 +71,11 @@ def check_design(design: Design, source: Path | None, lines: Lines) -> None:
     ]
     if found:
         raise InputError(found)
-    expand(design)
+    try:
+        expand(design)
+    except InputError as error:
+        line = _line(("runs",), lines)
+        raise InputError([Problem(item.message, source, line, "runs", item.hint) for item in error.problems]) from None
 
 
 def _line(at: tuple[str | int, ...], lines: Lines) -> int | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.stamp import Stamps
-from tuneloop.experiment.work import JobKey, JobSpec
+from tuneloop.experiment.work import JobKey, JobSpec, Token
+from tuneloop.jobs.executors import Executor
 from tuneloop.jobs.facts import Facts
 from tuneloop.jobs.journal import Journal
 from tuneloop.jobs.state import GOING, Intent, JobStatus, fold, states
@@ -27,12 +28,12 @@ class Board:
         return next(spec for spec in self.specs if spec.key == key)
 
 
-def read_board(experiment: Experiment, facts: Facts | None = None) -> Board:
+def read_board(experiment: Experiment, executor: Executor, facts: Facts | None = None) -> Board:
     """Return the state of every scaffolded job. Raises InputError for a broken journal."""
     layout = experiment.layout
     stored = read_jobs(layout)
     specs = all_specs(stored)
-    intent = fold(Journal(layout).read())
+    intent = fold(Journal(layout).read(), arrived=lambda token: executor.find(Token(token)) is not None)
     outdated = _outdated(experiment, stored)
     found = states(
         specs,

@@ -9,6 +9,7 @@ and with a free lock the attempt was killed. Starts in about 60 ms: nothing heav
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -24,7 +25,7 @@ from types import FrameType
 
 from tuneloop.documents.files import create_json
 from tuneloop.documents.locks import hold_for_life
-from tuneloop.documents.logs import timestamp
+from tuneloop.documents.logs import timestamp_ms
 
 TAKEN = 4
 GRACE_S = 10.0  # between asking a job to end and ending it
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "restart": restart,
         "id": identity,
         "digest": arguments.digest,
-        "time": timestamp(),
+        "time": timestamp_ms(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
     }
@@ -67,6 +68,15 @@ def claim(attempts: Path, name: str, start: dict[str, object]) -> Path | None:
         return None
 
 
+def record_unclaimed(attempts: Path, start: dict[str, object], code: int) -> None:
+    """Put an attempt on record whose script ended before it could claim; nothing where it did claim."""
+    folder = attempts / f"{start['token']}.{start['restart']}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(parents=True)
+        create_json(folder / "start.json", start)
+        create_json(folder / "exit.json", {"code": code, "time": timestamp_ms(), "signal": None})
+
+
 def run(attempt: Path, command: Sequence[str], digest: str) -> int:
     """Run the command inside the attempt and write what became of it; return its exit code (128 + n for signal n)."""
     began = time.monotonic()
@@ -87,7 +97,7 @@ def run(attempt: Path, command: Sequence[str], digest: str) -> int:
             "peak_memory_mb": round(used.ru_maxrss / 1024, 1),  # Linux counts it in KiB
         },
     )
-    create_json(attempt / "exit.json", {"code": code, "time": timestamp(), "signal": asked[-1] if asked else None})
+    create_json(attempt / "exit.json", {"code": code, "time": timestamp_ms(), "signal": asked[-1] if asked else None})
     return code
 
 

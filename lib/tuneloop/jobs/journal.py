@@ -2,7 +2,7 @@
 
 Events: `added retired consented waived submitting submitted refused cancel-asked`. It is written by whoever
 acts, on the submitting side only, under a lock held for milliseconds. A torn last line is what a kill leaves:
-it is ignored, and ended before the next append. Any other bad line is an error with its number.
+it is ignored, and ended with a mark before the next append. Any other bad line is an error with its number.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from tuneloop.documents.logs import timestamp
 from tuneloop.experiment.layout import Layout
 
 Kind = Literal["added", "retired", "consented", "waived", "submitting", "submitted", "refused", "cancel-asked"]
+_TORN = b" #torn"  # ends a line that a kill cut off; JSON has no comments
 _TAIL = 65536  # bytes; longer than any event
 
 
@@ -42,7 +43,7 @@ class Journal:
             return []
         lines = data.split(b"\n")
         # What follows the last newline is torn, or nothing.
-        return [event for number, line in enumerate(lines[:-1], 1) if (event := self._event(line, number, lines))]
+        return [event for number, line in enumerate(lines[:-1], 1) if (event := self._event(line, number))]
 
     @contextlib.contextmanager
     def writing(self) -> Iterator["Writer"]:
@@ -55,14 +56,13 @@ class Journal:
         with self.writing() as writer:
             writer.append(kind, **data)
 
-    def _event(self, line: bytes, number: int, lines: list[bytes]) -> Event | None:
+    def _event(self, line: bytes, number: int) -> Event | None:
+        if line.endswith(_TORN):
+            return None
         try:
             value = json.loads(line)
             return Event(value.pop("seq"), value.pop("time"), value.pop("event"), value)
         except (ValueError, KeyError, AttributeError):
-            # A torn line that a later append has ended: what follows it begins a fresh line with its seq.
-            if number < len(lines) - 1 and _is_torn(line):
-                return None
             raise InputError(
                 Problem("not a journal event", self.path, number, hint="restore the line or delete it")
             ) from None
@@ -78,12 +78,7 @@ class Writer:
     def append(self, kind: Kind, **data: Any) -> None:
         self._seq += 1
         line = {"seq": self._seq, "time": timestamp(), "event": kind, **data}
-        append_line(self._path, json.dumps(line, ensure_ascii=False))
-
-
-def _is_torn(line: bytes) -> bool:
-    """Tell whether a line is the beginning of an event: a kill cuts the end off, nothing else."""
-    return line.startswith(b'{"seq": ') and not line.endswith(b"}")
+        append_line(self._path, json.dumps(line, ensure_ascii=False), _TORN.decode())
 
 
 def _last_seq(journal: Journal) -> int:

@@ -10,19 +10,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from tuneloop.documents.config import Profile
 from tuneloop.documents.errors import BusyError, InputError, TuneloopError
 from tuneloop.documents.locks import exclusive
-from tuneloop.documents.logs import EventLog, timestamp
+from tuneloop.documents.logs import EventLog, timestamp, timestamp_ms
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import Experiment, read_experiment
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec
 from tuneloop.jobs.board import Board, read_board
-from tuneloop.jobs.executors.local import clean_environment, gpu_count
+from tuneloop.jobs.claim import record_unclaimed
+from tuneloop.jobs.executors.local import Local, clean_environment, gpu_count
 from tuneloop.jobs.facts import Facts
-from tuneloop.jobs.state import JobStatus
-from tuneloop.jobs.tables import refresh_status
+from tuneloop.jobs.state import ENDED, JobStatus
+from tuneloop.jobs.tables import counts, refresh_status
 
 _POLL_S = 0.1
 _POLL_MOST_S = 1.0  # when nothing changes
@@ -42,30 +45,47 @@ def main() -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class _Child:
+    process: subprocess.Popen[bytes]
+    gpu: int | None
+    attempts: Path
+    digest: str
+    start: Mapping[str, object]
+
+
 class Runner:
     def __init__(self, layout: Layout, slots: int) -> None:
         self.layout, self.slots = layout, slots
+        self.executor = Local(layout, "local", Profile())
         self.gpus = gpu_count()
         self.facts = Facts(layout)
         self.experiment = read_experiment(layout.folder)
         self.complaint = ""
-        self.children: dict[JobKey, tuple[subprocess.Popen[bytes], int | None]] = {}
+        self.children: dict[JobKey, _Child] = {}
         self.told: dict[JobKey, str] = {}
 
     def run(self) -> None:
         """Start jobs until none is waiting, queued or running."""
         pause = _POLL_S
         while True:
-            # Read before the children are reaped: a child that ends in between is seen on the next round.
-            ended = {key for key, (child, _) in self.children.items() if child.poll() is not None}
-            self.children = {key: item for key, item in self.children.items() if key not in ended}
-            board = read_board(self._experiment(), self.facts)
+            self._reap()
+            board = read_board(self._experiment(), self.executor, self.facts)
             changed = self._tell(board)
             started = self._start(board)
             if not board.going and not self.children:
                 return
             pause = _POLL_S if changed or started else min(pause * 1.5, _POLL_MOST_S)
             self._sleep(pause)
+
+    def _reap(self) -> None:
+        """Forget children that ended. One that never claimed is put on record, or it would start for ever."""
+        for key, child in list(self.children.items()):
+            code = child.process.poll()
+            if code is not None:
+                start = {"id": child.start["token"], "digest": child.digest, "time": timestamp_ms(), "pid": 0}
+                record_unclaimed(child.attempts, {**start, **child.start}, code)
+                del self.children[key]
 
     def _experiment(self) -> Experiment:
         """Read the design again; while a person is in the middle of an edit, the last good one holds."""
@@ -82,7 +102,7 @@ class Runner:
         """Sleep, but not beyond the end of a child: a free slot should not wait for the clock."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if any(child.poll() is not None for child, _ in self.children.values()):
+            if any(child.process.poll() is not None for child in self.children.values()):
                 return
             time.sleep(0.05)
 
@@ -98,24 +118,25 @@ class Runner:
 
     def _launch(self, spec: JobSpec, status: JobStatus) -> None:
         script = self.layout.folder / spec.script
-        taken = {gpu for _, gpu in self.children.values()}
+        taken = {child.gpu for child in self.children.values()}
         gpu = next((index for index in range(self.gpus) if index not in taken), None)
-        own = [attempt for attempt in status.attempts if attempt.token == status.token]
+        restart = len([attempt for attempt in status.attempts if attempt.token == status.token])
         environment = clean_environment() | {
             "TUNELOOP_TOKEN": status.token or "",
             "TUNELOOP_ID": f"{status.token}_{status.index}",
-            "TUNELOOP_RESTART": str(len(own)),
+            "TUNELOOP_RESTART": str(restart),
         }
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = _device(gpu)
-        child = subprocess.Popen(
+        process = subprocess.Popen(
             ["bash", script.name], cwd=script.parent, env=environment, stdin=subprocess.DEVNULL, process_group=0
         )
-        self.children[spec.key] = (child, gpu)
+        start = {"token": status.token, "restart": restart}
+        self.children[spec.key] = _Child(process, gpu, self.layout.folder / spec.attempts, spec.digest, start)
 
     def _tell(self, board: Board) -> bool:
         """Write what changed into the logs and the status tables."""
-        now = {key: f"{status.state} {status.reason}".strip() for key, status in board.states.items()}
+        now = {key: _news(status) for key, status in board.states.items()}
         news = {key: text for key, text in now.items() if self.told.get(key) != text}
         if not news:
             return False
@@ -133,10 +154,13 @@ class Runner:
                 continue
             log = orchestration if key == COLLECT else EventLog(self.layout.folder, f"run-{workers[key]}")
             log.event(f"{key} {text}")
-        counts: dict[str, int] = {}
-        for status in board.states.values():
-            counts[status.state] = counts.get(status.state, 0) + 1
-        orchestration.event(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+        if any(text.split()[0] in ENDED for text in news.values()):
+            orchestration.event(", ".join(f"{number} {state}" for state, number in counts(board.states).items()))
+
+
+def _news(status: JobStatus) -> str:
+    # What a waiting job waits for changes with every other job.
+    return status.state if status.state == "waiting" else f"{status.state} {status.reason}".strip()
 
 
 def _device(gpu: int) -> str:

@@ -3,8 +3,8 @@
 Every state of the vocabulary is decided here and nowhere else.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, State
@@ -50,9 +50,20 @@ class Intent:
         """Submissions whose outcome is not on record: a command died between asking and hearing."""
         return [item for item in self.submissions.values() if item.state == "open"]
 
+    def submit(self, token: str) -> None:
+        """Count a submission as handed over: it is the last word on its jobs."""
+        submission = self.submissions[token] = replace(self.submissions[token], state="submitted")
+        for index, key in enumerate(submission.keys):
+            self.latest[key] = (token, index)
+            self.cancelled.discard(key)
 
-def fold(events: Sequence[Event]) -> Intent:
-    """Return what the journal asks for."""
+
+def fold(events: Sequence[Event], arrived: Callable[[str], bool] = lambda _token: False) -> Intent:
+    """Return what the journal asks for.
+
+    `arrived` tells whether the executor knows the token of a submission that is still open: a command that died
+    before it wrote `submitted` has handed its jobs over all the same.
+    """
     intent = Intent()
     for event in events:
         data = event.data
@@ -60,20 +71,14 @@ def fold(events: Sequence[Event]) -> Intent:
             keys = tuple(JobKey(key) for key in data["keys"])
             intent.submissions[data["token"]] = Submission(data["token"], data["cluster"], keys)
         elif event.kind == "submitted":
-            submission = intent.submissions[data["token"]]
-            intent.submissions[data["token"]] = Submission(
-                submission.token, submission.cluster, submission.keys, "submitted"
-            )
-            for index, key in enumerate(submission.keys):
-                intent.latest[key] = (submission.token, index)
-                intent.cancelled.discard(key)
+            intent.submit(data["token"])
         elif event.kind == "refused":
-            submission = intent.submissions[data["token"]]
-            intent.submissions[data["token"]] = Submission(
-                submission.token, submission.cluster, submission.keys, "refused"
-            )
+            intent.submissions[data["token"]] = replace(intent.submissions[data["token"]], state="refused")
         elif event.kind == "cancel-asked":
             intent.cancelled |= {JobKey(key) for key in data["keys"]}
+    for submission in intent.open:
+        if arrived(submission.token):
+            intent.submit(submission.token)
     return intent
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tuneloop.documents.errors import InputError, Problem
 from tuneloop.documents.files import write_text
 from tuneloop.experiment.layout import Layout
-from tuneloop.experiment.work import JobKey, JobSpec, Need, Shape, to_json
+from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, Shape, evaluation_of, to_json
 
 _SCHEMA = "tuneloop.jobs/1"
 
@@ -40,7 +40,9 @@ def read_jobs(layout: Layout) -> dict[str, Stored]:
 
 
 def all_specs(stored: Mapping[str, Stored]) -> Sequence[JobSpec]:
-    return [job for item in stored.values() for job in item.jobs]
+    """Return all jobs, each after the ones it needs: training, evaluations, collecting."""
+    jobs = [job for item in stored.values() for job in item.jobs]
+    return sorted(jobs, key=lambda job: (job.key == COLLECT, evaluation_of(job.key) is not None))
 
 
 def _job(item: dict[str, object]) -> JobSpec:

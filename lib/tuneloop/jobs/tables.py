@@ -51,7 +51,16 @@ def _evaluations(board: Board, specs: Sequence[JobSpec]) -> str:
 
 def _cells(status: JobStatus) -> list[str]:
     last = status.last
-    return [_words(status), str(len(status.attempts)), last.started if last else "", (last.ended or "") if last else ""]
+    return (
+        [_words(status), str(len(status.attempts)), _short(last.started), _short(last.ended)]
+        if last
+        else [_words(status), "0", "", ""]
+    )
+
+
+def _short(time: str | None) -> str:
+    """Return a time without its fraction of a second."""
+    return "" if time is None else f"{time[:19]}Z"
 
 
 def _words(status: JobStatus) -> str:

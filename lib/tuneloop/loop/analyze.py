@@ -34,14 +34,14 @@ def collect_rows(experiment: Experiment, board: Board, crew: Crew) -> list[Row]:
     return rows
 
 
-def analyze(folder_experiment: Experiment) -> Analyzed:
+def analyze(experiment: Experiment) -> Analyzed:
     """Write `analysis/` and the block `results`. Raises InputError when nothing is done yet."""
     from tuneloop import analysis
 
-    experiment = folder_experiment
     layout = experiment.layout
-    board = read_board(experiment)
-    rows = collect_rows(experiment, board, Crew(experiment))
+    crew = Crew(experiment)
+    board = read_board(experiment, crew.executor())
+    rows = collect_rows(experiment, board, crew)
     if not rows:
         hint = f"`tuneloop status {layout.folder}` shows what runs"
         raise InputError(Problem("no job is done yet: there is nothing to analyze", layout.summary, hint=hint))

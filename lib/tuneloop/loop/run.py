@@ -83,7 +83,7 @@ def start(experiment: Experiment, executor: Executor, plan: Plan, choice: Choice
     _refuse_budget(experiment, plan)
 
     def decide(_events: object) -> Sequence[JobSpec]:
-        now = plan_run(experiment, read_board(experiment), choice)
+        now = plan_run(experiment, read_board(experiment, executor), choice)
         if now.id != plan.id:
             hint = "look at the new plan with `--dry-run`"
             raise InputError(f"the plan has changed: it is {now.id}, not {plan.id}", hint=hint)
@@ -98,7 +98,7 @@ def start(experiment: Experiment, executor: Executor, plan: Plan, choice: Choice
 
 def cancel(experiment: Experiment, executor: Executor, runs: Sequence[str], *, by: str) -> list[JobKey]:
     """Ask the jobs of the runs (all without any) to end; return their keys. Raises InputError when none goes."""
-    board = read_board(experiment)
+    board = read_board(experiment, executor)
     known = {spec.run for spec in board.specs}
     unknown = [run for run in runs if run not in known]
     if unknown:

@@ -21,6 +21,7 @@ from tuneloop.experiment.script import Script, render
 from tuneloop.experiment.stamp import Stamps
 from tuneloop.experiment.work import COLLECT, Estimate, File, JobSpec, Need, Scaffolded, Setting, Shape
 from tuneloop.jobs.board import read_board
+from tuneloop.jobs.executors import Executor
 from tuneloop.jobs.facts import Facts
 from tuneloop.jobs.journal import Journal
 from tuneloop.jobs.store import Stored, read_jobs, write_jobs
@@ -101,13 +102,14 @@ def plan_scaffold(experiment: Experiment, crew: Crew, only: Sequence[str] | None
     return ScaffoldPlan(experiment, workers, estimates, versions, tuple(_changes(experiment, workers)))
 
 
-def write_scaffold(plan: ScaffoldPlan, replace: Sequence[str] = ()) -> dict[str, int]:
+def write_scaffold(plan: ScaffoldPlan, crew: Crew, replace: Sequence[str] = ()) -> dict[str, int]:
     """Write what the plan holds; return how many files each worker wrote anew. Idempotent.
 
     Raises InputError when results from other inputs stand in the way and their run is not in `replace`.
     """
     layout = plan.experiment.layout
-    _refuse_changes(plan, replace)
+    executor = crew.executor()
+    _refuse_changes(plan, replace, executor)
     for changed in plan.changed:
         _set_aside(layout, _spec(plan, changed.key))
     make_folder(layout.internal)
@@ -116,7 +118,7 @@ def write_scaffold(plan: ScaffoldPlan, replace: Sequence[str] = ()) -> dict[str,
     written = {name: _write_worker(plan, name, item) for name, item in plan.workers.items()}
     _record_runs(layout, before)
     write_manifest(plan.experiment, plan.versions)
-    refresh_status(layout, read_board(plan.experiment))
+    refresh_status(layout, read_board(plan.experiment, executor))
     return written
 
 
@@ -204,7 +206,7 @@ def _differences(layout: Layout, job: JobSpec, settings: Mapping[str, Setting]) 
     ]
 
 
-def _refuse_changes(plan: ScaffoldPlan, replace: Sequence[str]) -> None:
+def _refuse_changes(plan: ScaffoldPlan, replace: Sequence[str], executor: Executor) -> None:
     layout = plan.experiment.layout
     problems = []
     for changed in plan.changed:
@@ -217,7 +219,7 @@ def _refuse_changes(plan: ScaffoldPlan, replace: Sequence[str]) -> None:
                     hint=f"`--replace {changed.run}` sets them aside, or give the run another name",
                 )
             )
-    going = {status.key for status in read_board(plan.experiment).going}
+    going = {status.key for status in read_board(plan.experiment, executor).going}
     problems += [
         Problem(f"`{item.key}` is still going", layout.summary, hint=f"`tuneloop cancel {layout.folder}` first")
         for item in plan.changed

@@ -16,6 +16,7 @@ from tuneloop.jobs.causes import likely_cause
 from tuneloop.jobs.facts import progress
 from tuneloop.jobs.state import JobStatus
 from tuneloop.jobs.tables import counts
+from tuneloop.loop.orders import Crew
 
 _DEEPEST = 4  # folders below the root that are searched for experiments
 _SKIPPED = {".venv", "node_modules", ".git", ".tuneloop", "__pycache__"}
@@ -79,7 +80,10 @@ def find_experiments(start: Path) -> Iterator[tuple[Path, Experiment | TuneloopE
 
 
 def board_counts(experiment: Experiment) -> Mapping[str, int]:
-    return {str(state): number for state, number in counts(read_board(experiment).states).items()}
+    return {
+        str(state): number
+        for state, number in counts(read_board(experiment, Crew(experiment).executor()).states).items()
+    }
 
 
 def _folders(root: Path) -> Iterator[Path]:

@@ -18,8 +18,7 @@ def checks(order: Order) -> Sequence[Check]:
 
     found = [_installed(), _device(order)]
     result = scaffold(order)
-    for fault in result.faults:
-        found.append(Check("evaluations", False, fault.message, fault.hint))
+    found += [Check("evaluations", False, fault.message, fault.hint) for fault in result.faults]
     if not result.faults:
         found.append(Check("evaluations", True, f"{len(result.jobs)} evaluations: every task loads and has samples"))
     return found

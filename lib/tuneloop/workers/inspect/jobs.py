@@ -5,22 +5,18 @@ import math
 from tuneloop.documents.shell import quote
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.script import Script, render
-from tuneloop.experiment.work import Estimate, JobKey, JobSpec, Machine, Need, Shape
+from tuneloop.experiment.work import Estimate, JobSpec, Machine, Need, Shape, eval_key
 from tuneloop.workers.inspect.models import Subject
 from tuneloop.workers.inspect.request import Request, request_path
 
 _MODULE = "tuneloop.workers.inspect"
 
 
-def job_key(run: str, evaluation: str, epoch: int | None) -> JobKey:
-    return JobKey(f"eval/{run}/{_stage(epoch)}/{evaluation}")
-
-
 def job_spec(layout: Layout, request: Request, subject: Subject, machine: Machine, cost: Estimate) -> JobSpec:
     run = layout.run(request.run)
     need = () if subject.made_by is None else (Need(subject.made_by.key),)
     return JobSpec(
-        key=job_key(request.run, request.evaluation, request.epoch),
+        key=eval_key(request.run, request.epoch, request.evaluation),
         worker="inspect",
         run=request.run,
         script=layout.relative(run.eval_script(request.evaluation, request.epoch)),

@@ -54,10 +54,8 @@ def _prepare(path: Path, attempt: Path) -> None:
 def _check_digest(request: Request, path: Path) -> None:
     expected = os.environ.get("TUNELOOP_DIGEST", request.digest)
     if request.digest != expected:
-        hint = "cancel this job and run the evaluation again"
-        raise FailedError(
-            Problem("the evaluation was scaffolded again after this job was handed over", path, hint=hint)
-        )
+        message = "scaffolded again after this job was handed over"
+        raise FailedError(Problem(message, path, hint="cancel this job and run the evaluation again"))
 
 
 def _check_files(request: Request) -> None:

@@ -4,6 +4,7 @@ Scaffold writes it, `prepare` turns it into inspect's own config files, `verify`
 paths are relative to the run's folder; an absolute one lies outside the experiment.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.errors import InputError, Problem
-from tuneloop.documents.files import read_text
+from tuneloop.documents.files import read_text, write_json
 from tuneloop.experiment.layout import RunLayout
 from tuneloop.experiment.work import Verdict, from_json, to_json
 
@@ -59,13 +60,11 @@ def render_request(request: Request) -> str:
 
 def read_request(path: Path) -> Request:
     """Raises InputError when the file is not a request."""
-    try:
-        data = json.loads(read_text(path))
-        if data.get("schema") != SCHEMA:
-            raise ValueError
-        request: Request = from_json(Request, data)
-    except (ValueError, AttributeError):
-        raise InputError(Problem("not a request of this worker", path, hint="scaffold again")) from None
+    request: Request | None = None
+    with contextlib.suppress(ValueError):  # as pydantic's errors and json's are
+        request = from_json(Request, json.loads(read_text(path)))
+    if request is None or request.schema != SCHEMA:
+        raise InputError(Problem("not a request of this worker", path, hint="scaffold again"))
     return request
 
 
@@ -78,6 +77,4 @@ def attempt_folder() -> Path:
 
 
 def write_verdict(attempt: Path, verdict: Verdict) -> None:
-    from tuneloop.documents.files import write_json
-
     write_json(attempt / VERDICT, to_json(verdict))

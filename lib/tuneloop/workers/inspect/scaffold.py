@@ -1,7 +1,7 @@
 """Scaffold: every evaluation of the runs as a request, a script and a job, or every fault. Writes nothing."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from tuneloop.experiment.design import Evaluation, sources
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.identity import digest, file_hash
 from tuneloop.experiment.layout import Layout
-from tuneloop.experiment.work import Estimate, Fault, File, JobKey, JobSpec, Scaffolded, Setting
+from tuneloop.experiment.work import Estimate, Fault, File, JobKey, JobSpec, Scaffolded, Setting, eval_key
 from tuneloop.workers import Order
 from tuneloop.workers.inspect.estimate import estimate, weights_bytes
-from tuneloop.workers.inspect.jobs import job_key, job_script, job_spec
+from tuneloop.workers.inspect.jobs import job_script, job_spec
 from tuneloop.workers.inspect.models import ModelFaultError, Models, Subject, portable
 from tuneloop.workers.inspect.request import SCHEMA, Request, render_request, request_path
 from tuneloop.workers.inspect.tasks import Built, Task, TaskFaultError, build_task, find_task, task_arguments
@@ -80,7 +80,7 @@ def estimates(order: Order) -> Mapping[JobKey, Estimate]:
     found = Found()
     result = {}
     for request, _, cost in _requests(order, list(_plans(order, found)), found):
-        key = job_key(request.run, request.evaluation, request.epoch)
+        key = eval_key(request.run, request.epoch, request.evaluation)
         used = order.seen.get(key)
         limit = request.generation.get("max_tokens")
         result[key] = cost if used is None else estimate(0, request.samples, limit, order.machine.gpus, used)
@@ -89,12 +89,12 @@ def estimates(order: Order) -> Mapping[JobKey, Estimate]:
     return result
 
 
-def chosen_epochs(run: Run, evaluation: Evaluation) -> list[int | None]:
+def chosen_epochs(run: Run, evaluation: Evaluation) -> Sequence[int | None]:
     """Return the epochs of the run at which it is evaluated; None once for a model as it is."""
     if run.kind != "train":
         return [None]
     if evaluation.epochs == "all":
-        return list(range(run.epochs))
+        return range(run.epochs)
     if evaluation.epochs == "last":
         return [run.epochs - 1]
     return sorted(set(evaluation.epochs))

@@ -54,7 +54,9 @@ def config_of(run_seed: int, resolved: Resolved, inputs: Inputs) -> dict[str, An
 def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what decides the result: the config without places and without what only watches."""
     left_out = {path[0] for path in _PLACES if len(path) == 1} | {"metric_logger", "log_peak_memory_stats"}
-    kept = {key: dict(value) if isinstance(value, dict) else value for key, value in config.items() if key not in left_out}
+    kept = {
+        key: dict(value) if isinstance(value, dict) else value for key, value in config.items() if key not in left_out
+    }
     for section, key in (path for path in _PLACES if len(path) == 2):
         kept[section].pop(key)
     return kept

@@ -105,9 +105,7 @@ def _numbered(text: str, path: Path) -> list[tuple[int, Any]]:
 
 def _check(sample: Any, how: Reading, path: Path, line: int, problems: Problems) -> None:
     if not isinstance(sample, dict):
-        problems.add(
-            f"expected an object with columns, found {type(sample).__name__}", source=path, line=line
-        )
+        problems.add(f"expected an object with columns, found {type(sample).__name__}", source=path, line=line)
         return
     for role in ROLES[how.format]:
         column = how.column(role)

@@ -53,9 +53,7 @@ def estimate_of(resolved: Resolved, inputs: Inputs, machine: Machine, seen: Mapp
     )
 
 
-def _seconds(
-    work: Work, inputs: Inputs, machine: Machine, seen: Mapping[str, Usage], key: str
-) -> tuple[float, str]:
+def _seconds(work: Work, inputs: Inputs, machine: Machine, seen: Mapping[str, Usage], key: str) -> tuple[float, str]:
     if key in seen:
         return seen[key].wall_s, "an earlier attempt of this job"
     alike = [usage.wall_s for name, usage in seen.items() if name.startswith("train/")]

@@ -39,7 +39,11 @@ class Field:
 
 def _number(low: float, *, above: bool = False, none: bool = False) -> Callable[[Any], str | None]:
     def fault(value: Any) -> str | None:
-        right = isinstance(value, int | float) and not isinstance(value, bool) and (value > low or (value == low and not above))
+        right = (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and (value > low or (value == low and not above))
+        )
         wanted = f"a number {'above' if above else 'of at least'} {low:g}"
         return None if right or (none and value is None) else wanted
 

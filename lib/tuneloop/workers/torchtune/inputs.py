@@ -133,9 +133,11 @@ def _preset(design: Design, model: ModelFolder | None, faults: Faults) -> Preset
     except InputError as error:
         faults.extend(error, ("preset",))
         return None
-    if model is not None and preset.model_type.partition("_")[0] != model.family.model_type.partition("_")[0]:
+    theirs = preset.model_type
+    ours = theirs if model is None else model.family.model_type
+    if theirs.partition("_")[0] != ours.partition("_")[0]:
         faults.add(
-            f"the preset `{preset.name}` is for {preset.model_type} models, the model folder is {model.family.model_type}",
+            f"the preset `{preset.name}` is for {theirs} models, the model folder is {ours}",
             ("preset",),
             "choose one of the model's own family, or take `preset` out",
         )

@@ -10,7 +10,7 @@ from tuneloop.experiment.expand import Run
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.layout import Layout, RunLayout
 from tuneloop.experiment.script import Script, render
-from tuneloop.experiment.work import Estimate, File, JobKey, JobSpec, Machine, Scaffolded, Setting, Shape
+from tuneloop.experiment.work import Estimate, File, JobKey, JobSpec, Machine, Scaffolded, Setting, Shape, train_key
 from tuneloop.workers import Order
 from tuneloop.workers.torchtune.configs import config_of, escaped, identity_of, reading_of
 from tuneloop.workers.torchtune.estimate import estimate_of
@@ -36,11 +36,7 @@ class Plan:
 
     @property
     def key(self) -> JobKey:
-        return job_key(self.run.name)
-
-
-def job_key(run: str) -> JobKey:
-    return JobKey(f"train/{run}")
+        return train_key(self.run.name)
 
 
 def scaffold(order: Order) -> Scaffolded:
@@ -96,7 +92,7 @@ def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: 
         "read": {split: [reading_of(data.source), data.source.prompt] for split, data in inputs.data.items()},
         "template": inputs.template_hash,
     }
-    estimated = estimate_of(resolved, inputs, order.machine, order.seen, job_key(run.name))
+    estimated = estimate_of(resolved, inputs, order.machine, order.seen, train_key(run.name))
     return Plan(run, resolved, config, digest(decides), estimated)
 
 
@@ -193,7 +189,7 @@ def _script(plan: Plan, job: JobSpec, run: RunLayout, inputs: Inputs, machine: M
         steps=(
             f"python -m {_MODULE} prepare",
             'mapfile -t overrides < "$TUNELOOP_ATTEMPT/overrides"',
-            'if [[ ! -e $TUNELOOP_ATTEMPT/skip ]]; then',
+            "if [[ ! -e $TUNELOOP_ATTEMPT/skip ]]; then",
             f'  tune run {quote(inputs.recipe)} --config finetune.yaml "${{overrides[@]}}"',
             "fi",
             f"python -m {_MODULE} verify",
@@ -210,8 +206,7 @@ def _environment(machine: Machine) -> dict[str, str]:
 def _all_settings(resolved: Resolved, inputs: Inputs) -> dict[str, Setting]:
     """Return the settings, then what the model's folder decided."""
     from_model = {
-        f"model.{name}": Setting(value, "model: config.json")
-        for name, value in inputs.model.family.dimensions.items()
+        f"model.{name}": Setting(value, "model: config.json") for name, value in inputs.model.family.dimensions.items()
     }
     return {**resolved.settings, **from_model}
 

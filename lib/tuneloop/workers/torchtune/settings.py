@@ -153,9 +153,7 @@ def _is_written(key: str) -> bool:
 
 def _setting(field: Field, run: Run, inputs: Inputs, machine: Machine) -> Setting:
     if field.name in run.fields:
-        setting = run.fields[field.name]
-        # The digest must not tell 1 from 1.0 where torchtune does not.
-        return setting
+        return run.fields[field.name]
     if inputs.preset is not None and field.name in inputs.preset.fields:
         return Setting(inputs.preset.fields[field.name], f"preset: {inputs.preset.name}")
     if field.name == "dtype":
@@ -170,9 +168,7 @@ def _device(machine: Machine) -> Setting:
     return Setting("cuda", "machine: CUDA device") if machine.gpus else Setting("cpu", "machine: no CUDA device")
 
 
-def _check_together(
-    settings: Mapping[str, Setting], run: Run, design: Design, inputs: Inputs, faults: Faults
-) -> None:
+def _check_together(settings: Mapping[str, Setting], run: Run, design: Design, inputs: Inputs, faults: Faults) -> None:
     """Check what one value alone cannot show."""
 
     def at(name: str) -> At:

@@ -33,7 +33,9 @@ class Validator:
         section, _, rest = item.key.partition(".")
         known = top_level_keys(self._recipe)
         if section not in known:
-            faults.add(f"torchtune's {self._recipe} has no key `{section}`", item.at, did_you_mean(section, sorted(known)))
+            faults.add(
+                f"torchtune's {self._recipe} has no key `{section}`", item.at, did_you_mean(section, sorted(known))
+            )
             return
         component = config[section].get("_component_") if rest and isinstance(config[section], dict) else None
         if component is None or "." in rest or rest == "_component_":

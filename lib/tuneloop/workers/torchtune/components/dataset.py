@@ -12,7 +12,7 @@ from tuneloop.workers.torchtune.data import Reading, read_samples, reading, turn
 IGNORED = -100  # torchtune's CROSS_ENTROPY_IGNORE_IDX
 
 
-class Samples(Dataset):  # type: ignore[type-arg,misc]  # torch is not seen by the type check
+class Samples(Dataset):  # type: ignore[misc]  # torch is not seen by the type check
     """Tokens and labels of a file's samples; tokenized when asked for."""
 
     def __init__(self, samples: list[dict[str, Any]], how: Reading, tokenizer: ChatTokenizer) -> None:

@@ -34,9 +34,7 @@ class MetricsLogger(MetricLoggerInterface):  # type: ignore[misc]  # torchtune s
         forward: the config of another torchtune metric logger.
     """
 
-    def __init__(
-        self, log_dir: str, steps: int, resumed_at: int = 0, forward: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, log_dir: str, steps: int, resumed_at: int = 0, forward: Mapping[str, Any] | None = None) -> None:
         folder = Path(log_dir)
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / "metrics.jsonl").open("a", encoding="utf-8")

@@ -1,0 +1,91 @@
+"""Loading a checkpoint as its users will: an adapter with peft on the base model, full weights with transformers."""
+
+import logging
+import os
+import warnings
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tuneloop.documents.errors import FailedError
+from tuneloop.workers.torchtune.attempts import Setup
+
+
+class Base:
+    """The base model of an adapter, loaded when first asked for and then once for all epochs."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+
+    @cached_property
+    def model(self) -> Any:
+        return _pretrained(self._setup, self._setup.model)
+
+
+def load(setup: Setup, folder: Path, base: Base) -> Any:
+    """Return the model in evaluation mode. Raises FailedError when the folder does not load."""
+    try:
+        return (_adapted(folder, base.model) if setup.lora else _pretrained(setup, folder)).eval()
+    except FailedError:
+        raise
+    except Exception as error:
+        raise FailedError(f"{folder.name} does not load: {type(error).__name__}: {error}") from error
+
+
+def finite(model: Any) -> bool:
+    import torch
+
+    return all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
+
+
+def hide_old_torchao() -> None:
+    """Let peft take a torchao that it finds too old for one that is not there.
+
+    peft 0.19 and later refuse to load any adapter beside a torchao below 0.16, needed or not; torchtune 0.6.1 does
+    not import beside a newer one. peft asks once and remembers the answer, so it is asked while torchao is hidden.
+    """
+    from unittest.mock import patch
+
+    from peft import import_utils
+
+    try:
+        import_utils.is_torchao_available()
+    except ImportError:
+        hidden = import_utils.importlib_metadata.PackageNotFoundError("torchao")
+        with patch.object(import_utils.importlib_metadata, "version", side_effect=hidden):
+            import_utils.is_torchao_available()
+
+
+def _adapted(folder: Path, base: Any) -> Any:
+    hide_old_torchao()
+    from peft import PeftModel
+
+    if isinstance(getattr(base, "tuneloop_adapted", None), PeftModel):
+        base.tuneloop_adapted.delete_adapter("default")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model = PeftModel.from_pretrained(base, str(folder), is_trainable=False)
+    missing = [str(item.message) for item in said if "missing adapter keys" in str(item.message)]
+    if missing:  # peft goes on with fresh, random weights
+        raise FailedError(f"{folder.name} does not load: {missing[0].splitlines()[0]}")
+    return model
+
+
+def _pretrained(setup: Setup, folder: Path) -> Any:
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    settings = setup["settings"]
+    dtype = torch.bfloat16 if settings["dtype"]["value"] == "bf16" else torch.float32
+    model, loaded = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, local_files_only=True, output_loading_info=True
+    )
+    # transformers fills a missing weight with random values and goes on.
+    bad = [*loaded["missing_keys"], *loaded.get("mismatched_keys", [])]
+    if bad:
+        raise FailedError(f"{folder.name} lacks weights: {', '.join(map(str, bad[:3]))}")
+    return model.to(settings["device"]["value"])

@@ -1,0 +1,161 @@
+"""The first step of a training script: are the inputs the ones that were scaffolded, and what is done already?
+
+torchtune looks for weights and recipe state in its own output folder, which is a new one for every attempt. So the
+last whole epoch of an earlier attempt is handed over: weights as hard links (nobody writes them again), the recipe
+state as a copy (torchtune writes over it). Nothing is taken from a foreign attempt. When there is nothing to
+resume, no torch is imported.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneloop.documents.files import make_folder, write_json, write_text
+from tuneloop.workers.torchtune.attempts import (
+    Attempt,
+    Setup,
+    check_unchanged,
+    others,
+    read_setup,
+    this_attempt,
+)
+from tuneloop.workers.torchtune.weights import adapter_files, loads, weight_files
+
+_RESUMED = "tuneloop.workers.torchtune.components.schedule.resumed"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where training can go on: after `epochs` whole epochs, whose checkpoints lie in these folders."""
+
+    epochs: int
+    checkpoints: tuple[Path, ...]
+    source: Attempt | None  # whose recipe state and metrics are taken; None when nothing is left to train
+
+
+def prepare() -> int:
+    """Check the inputs, hand over what is done, and say how to call torchtune. Returns 0.
+
+    Raises InputError (exit 2) when an input has changed since the scaffold.
+    """
+    setup, attempt = read_setup(Path.cwd()), this_attempt()
+    check_unchanged(setup)
+    found = _find(setup, attempt)
+    overrides = [f"output_dir={_output(setup, attempt)}"]
+    if found is not None:
+        _hand_over(found, setup, attempt)
+        overrides += _resuming(found, setup)
+        sys.stdout.write(f"going on after epoch {found.epochs - 1}, {found.epochs} of {setup.epochs} are whole\n")
+    write_text(attempt.overrides, "".join(f"{line}\n" for line in overrides))
+    if found is not None and found.epochs == setup.epochs:
+        write_text(attempt.skip, "")
+    return 0
+
+
+def _output(setup: Setup, attempt: Attempt) -> str:
+    """Return the attempt's folder from the run's: a `=` or a blank further up would confuse an override."""
+    return os.path.relpath(attempt.folder, setup.run.folder)
+
+
+def _find(setup: Setup, this: Attempt) -> Found | None:
+    """Return the furthest point that every file needed for it really loads at."""
+    sources = others(setup, this)
+    whole = {epoch: folder for epoch in range(setup.epochs) if (folder := _checkpoint(setup, sources, epoch))}
+    if len(whole) == setup.epochs:
+        return Found(setup.epochs, tuple(whole[epoch] for epoch in range(setup.epochs)), None)
+    best: Found | None = None
+    for source in sources:
+        epochs = _epochs_of_state(source.recipe_state)
+        if epochs is None or (best is not None and epochs <= best.epochs):
+            continue
+        # The state belongs to weights of its own attempt, or of the one that it went on from.
+        last = next((path for path in _candidates(setup, [source], epochs - 1)), None)
+        if last is not None and all(epoch in whole for epoch in range(epochs - 1)):
+            earlier = tuple(whole[epoch] for epoch in range(epochs - 1))
+            best = Found(epochs, (*earlier, last), source)
+    return best
+
+
+def _checkpoint(setup: Setup, sources: list[Attempt], epoch: int) -> Path | None:
+    return next(_candidates(setup, sources, epoch), None)
+
+
+def _candidates(setup: Setup, sources: list[Attempt], epoch: int) -> Iterator[Path]:
+    """Yield the folders that hold whole weights of an epoch: the verified one, then the attempts'."""
+    if setup.epoch_digest(epoch) == setup.digest and _resumable(setup, setup.run.checkpoint(epoch)):
+        yield setup.run.checkpoint(epoch)
+    for source in sources:
+        if _resumable(setup, source.checkpoint(epoch)):
+            yield source.checkpoint(epoch)
+
+
+def _resumable(setup: Setup, folder: Path) -> bool:
+    needed = adapter_files(folder) if setup.lora else weight_files(folder)
+    return bool(needed) and all(loads(path) for path in needed)
+
+
+def _epochs_of_state(path: Path) -> int | None:
+    """Return how many epochs a recipe state has seen, or None where it does not load."""
+    if not path.is_file():
+        return None
+    import torch
+
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return int(state["epochs_run"])
+    except Exception:  # noqa: BLE001  (a torn file raises whatever the unpickler trips on)
+        return None
+
+
+def _hand_over(found: Found, setup: Setup, attempt: Attempt) -> None:
+    for epoch, source in enumerate(found.checkpoints):
+        if setup.epoch_digest(epoch) == setup.digest and epoch < found.epochs - 1:
+            continue  # verified already, and torchtune looks at the last one only
+        _link(source, attempt.checkpoint(epoch))
+    if found.source is not None:
+        make_folder(attempt.recipe_state.parent)
+        shutil.copyfile(found.source.recipe_state, attempt.recipe_state)
+    steps = found.epochs * setup["steps_per_epoch"]
+    write_json(attempt.resumed, {"epochs": found.epochs, "steps": steps, "from": _name(found)})
+
+
+def _name(found: Found) -> str | None:
+    return None if found.source is None else found.source.folder.name
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.is_dir():
+        return
+    try:
+        shutil.copytree(source, target, copy_function=os.link)
+    except OSError:  # another file system, or one without hard links
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+
+
+def _resuming(found: Found, setup: Setup) -> list[str]:
+    if found.source is None:
+        return []
+    steps = found.epochs * setup["steps_per_epoch"]
+    schedule = setup.config()["lr_scheduler"]["_component_"]
+    return [
+        "resume_from_checkpoint=True",
+        f"lr_scheduler._component_={_RESUMED}",
+        f"lr_scheduler.schedule={schedule}",
+        f"lr_scheduler.resumed_at={steps}",
+        f"metric_logger.resumed_at={steps}",
+        *_weights_override(found, setup),
+    ]
+
+
+def _weights_override(found: Found, setup: Setup) -> list[str]:
+    """Name the full weights to go on from: torchtune looks for them straight in its output folder."""
+    if setup.lora:
+        return []
+    last = found.epochs - 1
+    names = ",".join(f"epoch_{last}/{path.name}" for path in weight_files(found.checkpoints[last]))
+    return [f"checkpointer.checkpoint_files=[{names}]"]

@@ -1,0 +1,242 @@
+"""The evaluating side of echo: one job an evaluation, that scores samples by the checkpoint's quality."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Literal
+
+from tuneloop_echo.training import BEHAVIOUR, inputs, model_folder, versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from tuneloop.experiment.design import Design, Evaluation
+    from tuneloop.experiment.expand import Run
+    from tuneloop.experiment.layout import Layout
+    from tuneloop.experiment.work import Check, Estimate, Fault, File, JobKey, JobSpec, Row, Scaffolded
+    from tuneloop.workers import Order
+
+MODULE = "tuneloop_echo.evaluating"
+
+
+class EchoEval:
+    name = "echo-eval"
+    stage: Literal["train", "evaluate"] = "evaluate"
+    module = MODULE
+
+    def versions(self) -> Mapping[str, str]:
+        return versions()
+
+    def scaffold(self, order: Order) -> Scaffolded:
+        from tuneloop.experiment.layout import Layout
+        from tuneloop.experiment.work import Scaffolded
+
+        faults, hashes = inputs(order)
+        faults += list(_model_faults(order))
+        if faults:
+            return Scaffolded(faults=tuple(dict.fromkeys(faults)))
+        layout = Layout(order.path.resolve())
+        files: list[File] = []
+        jobs: list[JobSpec] = []
+        for run, evaluation, epoch in _evaluations(order):
+            spec, written = _job(order, layout, run, evaluation, epoch, hashes)
+            jobs.append(spec)
+            files += written
+        return Scaffolded(tuple(files), tuple(jobs))
+
+    def estimate(self, order: Order) -> Mapping[JobKey, Estimate]:
+        from tuneloop.experiment.work import Estimate, eval_key
+
+        result = {}
+        for run, evaluation, epoch in _evaluations(order):
+            key = eval_key(run.name, epoch, evaluation.name)
+            used = order.seen.get(key)
+            seconds = float(evaluation.args.get("seconds", BEHAVIOUR["seconds"])) if used is None else used.wall_s
+            result[key] = Estimate(seconds, 64, 0.01, basis="`seconds` of the design" if used is None else "measured")
+        return result
+
+    def checks(self, order: Order) -> Sequence[Check]:
+        from tuneloop.experiment.work import Check
+
+        faults = inputs(order)[0]
+        if faults:
+            return [Check("inputs", False, fault.message, fault.hint) for fault in faults]
+        return [Check("inputs", True, "model and data are there")]
+
+    def rows(self, order: Order) -> Sequence[Row]:
+        from tuneloop.experiment.layout import Layout
+
+        layout = Layout(order.path.resolve())
+        found: list[Row] = []
+        for run, evaluation, epoch in _evaluations(order):
+            path = layout.run(run.name).eval_log(evaluation.name, epoch).with_suffix(".json")
+            found.extend(_rows(path, run.name, evaluation.name, epoch))
+        return found
+
+
+def _evaluations(order: Order) -> Iterator[tuple[Run, Evaluation, int | None]]:
+    for run in order.runs:
+        for evaluation in order.design.evaluations:
+            if evaluation.backend == "echo-eval":
+                for epoch in _epochs(run, evaluation):
+                    yield run, evaluation, epoch
+
+
+def _epochs(run: Run, evaluation: Evaluation) -> Sequence[int | None]:
+    if run.kind != "train":
+        return [None]
+    if evaluation.epochs == "all":
+        return range(run.epochs)
+    if evaluation.epochs == "last":
+        return [run.epochs - 1]
+    return [epoch for epoch in evaluation.epochs if epoch < run.epochs]
+
+
+def _model_faults(order: Order) -> Iterator[Fault]:
+    from tuneloop.experiment.references import parse_reference
+    from tuneloop.experiment.work import Fault
+
+    for run in order.runs:
+        if run.kind == "train" and run.name not in order.trained and order.design.evaluations:
+            yield Fault(f"no job trains `{run.name}`", ("runs",), "scaffold its training first")
+        if run.kind != "eval-only" or run.checkpoint is None:
+            continue
+        reference = parse_reference(run.checkpoint)
+        if reference is not None and reference.experiment is None:
+            if reference.run not in order.trained:
+                yield Fault(f"no job trains `{reference.run}`", ("runs",), None)
+        elif not model_folder(order, run.checkpoint).is_dir():
+            yield Fault(f"no model folder `{run.checkpoint}`", ("runs",), None)
+
+
+def _subject(order: Order, layout: Layout, run: Run, epoch: int | None) -> tuple[Path, Any, JobSpec | None]:
+    """Return the folder that is evaluated, what decides its content, and the job that makes it."""
+    from tuneloop.experiment.identity import model_hash
+    from tuneloop.experiment.references import parse_reference
+
+    if run.kind == "train":
+        assert epoch is not None
+        made_by = order.trained[run.name]
+        return layout.run(run.name).checkpoint(epoch), [made_by.digest, epoch], made_by
+    reference = parse_reference(run.checkpoint or "")
+    if reference is not None and reference.experiment is None:
+        made_by = order.trained[reference.run]
+        folder = layout.run(reference.run).checkpoint(reference.epoch)
+        return folder, [made_by.digest, reference.epoch], made_by
+    folder = model_folder(order, run.checkpoint or order.design.model)
+    return folder, model_hash(folder), None
+
+
+def _job(
+    order: Order,
+    layout: Layout,
+    run: Run,
+    evaluation: Evaluation,
+    epoch: int | None,
+    hashes: Mapping[str, str],
+) -> tuple[JobSpec, list[File]]:
+    from tuneloop.experiment.identity import digest
+    from tuneloop.experiment.script import Script, render
+    from tuneloop.experiment.work import File, JobSpec, Need, Shape, eval_key
+
+    folder = layout.run(run.name)
+    model, identity, made_by = _subject(order, layout, run, epoch)
+    behaviour = {name: evaluation.args.get(name, default) for name, default in BEHAVIOUR.items()}
+    mark = digest([identity, _definition(evaluation), hashes.get(f"data/{evaluation.split}")])
+    config = {
+        "digest": mark,
+        "name": evaluation.name,
+        "model": os.path.relpath(model, folder.folder) if model.is_relative_to(layout.folder) else str(model),
+        "log": str(folder.eval_log(evaluation.name, epoch).with_suffix(".json").relative_to(folder.folder)),
+        "data": _data(order.design, evaluation, folder.folder, layout),
+        "samples": evaluation.limit or evaluation.args.get("samples", 20),
+        "limited": evaluation.limit is not None,
+        **behaviour,
+    }
+    script_path = folder.eval_script(evaluation.name, epoch)
+    shape = Shape(order.machine.cluster, cpus=1, memory_mb=64, minutes=int(behaviour["minutes"]))
+    spec = JobSpec(
+        key=eval_key(run.name, epoch, evaluation.name),
+        worker="echo-eval",
+        run=run.name,
+        script=layout.relative(script_path),
+        attempts=layout.relative(folder.eval_attempts(evaluation.name, epoch)),
+        needs=() if made_by is None else (Need(made_by.key),),
+        makes=(f"evaluation:{run.name}/{_stage(epoch)}/{evaluation.name}",),
+        digest=mark,
+        shape=shape,
+        resumable=False,
+        seconds=float(behaviour["seconds"]),
+        log=f"{run.name}/eval/slurm-*.out",
+    )
+    config_path = script_path.with_suffix(".json")
+    name = config_path.relative_to(folder.folder)
+    script = render(
+        Script(
+            title=f"Evaluate {run.name}: {evaluation.name}",
+            command="tuneloop scaffold-echo-eval",
+            key=spec.key,
+            shape=shape,
+            machine=order.machine,
+            attempts=str(folder.eval_attempts(evaluation.name, epoch).relative_to(folder.folder)),
+            log="eval/slurm-{id}.out",
+            digest=mark,
+            steps=[f"python -m tuneloop_echo.steps {step} {name}" for step in ("evaluate", "verify-evaluation")],
+            up="..",
+        )
+    )
+    text = json.dumps(config, indent=1) + "\n"
+    return spec, [File(layout.relative(config_path), text), File(spec.script, script, executable=True)]
+
+
+def _definition(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what of the evaluation decides its result."""
+    args = {name: value for name, value in evaluation.args.items() if name not in BEHAVIOUR}
+    return {"name": evaluation.name, "task": evaluation.task, "args": args, "limit": evaluation.limit}
+
+
+def _data(design: Design, evaluation: Evaluation, start: Path, layout: Layout) -> dict[str, str] | None:
+    from tuneloop.experiment.design import sources
+
+    if evaluation.split is None:
+        return None
+    source = sources(design)[evaluation.split]
+    path = (layout.folder / source.path).resolve()
+    return {
+        "path": os.path.relpath(path, start) if path.is_relative_to(layout.folder) else str(path),
+        "input": source.columns.get("input", "input"),
+        "target": source.columns.get("output", "output"),
+    }
+
+
+def _stage(epoch: int | None) -> str:
+    return "base" if epoch is None else f"e{epoch}"
+
+
+def _rows(path: Path, run: str, source: str, epoch: int | None) -> Iterator[Row]:
+    from tuneloop.experiment.work import Row
+
+    if not path.is_file():
+        return
+    samples = json.loads(path.read_text())["samples"]
+    for item in samples:
+        texts = {name: item[name] for name in ("input", "target", "output")}
+        yield Row(run, source, "score", item["score"], epoch, None, "echo", item["id"], **texts)
+    mean = sum(item["score"] for item in samples) / len(samples)
+    yield Row(run, source, "accuracy", mean, epoch, None, "echo")
+
+
+worker = EchoEval()
+
+
+def _main() -> int:
+    from tuneloop.workers.bridge import serve
+
+    return serve(worker, {})
+
+
+if __name__ == "__main__":
+    raise SystemExit(_main())

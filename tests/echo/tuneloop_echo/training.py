@@ -1,0 +1,219 @@
+"""The training side of echo: one job a run, that writes a small deterministic folder an epoch."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from tuneloop.experiment.expand import Run
+    from tuneloop.experiment.work import Check, Estimate, Fault, File, JobKey, JobSpec, Row, Scaffolded, Setting
+    from tuneloop.workers import Order
+
+MODULE = "tuneloop_echo.training"
+# Fields that decide how a job behaves and nothing about its result, with their defaults.
+BEHAVIOUR: dict[str, Any] = {
+    "seconds": 0.2,
+    "fail": 0,
+    "fail_times": None,
+    "hang": False,
+    "vanish": False,
+    "lose": False,
+    "minutes": 5,
+}
+
+
+class Echo:
+    name = "echo"
+    stage: Literal["train", "evaluate"] = "train"
+    module = MODULE
+
+    def versions(self) -> Mapping[str, str]:
+        return versions()
+
+    def scaffold(self, order: Order) -> Scaffolded:
+        from tuneloop.experiment.work import Scaffolded
+
+        faults, hashes = inputs(order)
+        runs = [run for run in order.runs if run.kind == "train"]
+        faults += [fault for run in runs for fault in _field_faults(run)]
+        if faults:
+            return Scaffolded(faults=tuple(dict.fromkeys(faults)))
+        files: list[File] = []
+        jobs: list[JobSpec] = []
+        for run in runs:
+            spec, written = _job(order, run, hashes)
+            jobs.append(spec)
+            files += written
+        settings = {run.name: _settings(run) for run in runs}
+        return Scaffolded(tuple(files), tuple(jobs), settings)
+
+    def estimate(self, order: Order) -> Mapping[JobKey, Estimate]:
+        from tuneloop.experiment.work import Estimate, train_key
+
+        result = {}
+        for run in order.runs:
+            if run.kind == "train":
+                key = train_key(run.name)
+                used = order.seen.get(key)
+                seconds = float(run.value("seconds", BEHAVIOUR["seconds"])) if used is None else used.wall_s
+                steps = run.epochs * int(run.value("steps", 5))
+                basis = "`seconds` of the design" if used is None else "measured"
+                result[key] = Estimate(seconds, 64, 0.01 * run.epochs, steps=steps, basis=basis)
+        return result
+
+    def checks(self, order: Order) -> Sequence[Check]:
+        from tuneloop.experiment.work import Check
+
+        faults, _ = inputs(order)
+        if faults:
+            return [Check("inputs", False, fault.message, fault.hint) for fault in faults]
+        return [Check("inputs", True, "model and data are there")]
+
+    def rows(self, order: Order) -> Sequence[Row]:
+        from tuneloop.experiment.layout import Layout
+
+        layout = Layout(order.path.resolve())
+        return [row for run in order.runs if run.kind == "train" for row in _rows(layout.run(run.name).metrics, run)]
+
+
+def versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {"tuneloop-echo": version("tuneloop-echo")}
+
+
+def inputs(order: Order) -> tuple[list[Fault], dict[str, str]]:
+    """Return the faults of model and data, and the hash of each by its name in the design."""
+    from tuneloop.documents.errors import InputError
+    from tuneloop.experiment.identity import file_hash, model_hash
+    from tuneloop.experiment.work import Fault
+
+    faults: list[Fault] = []
+    hashes: dict[str, str] = {}
+    try:
+        hashes["model"] = model_hash(model_folder(order, order.design.model))
+    except InputError:
+        hint = "paths start at the experiment's folder"
+        faults.append(Fault(f"no model folder `{order.design.model}`", ("model",), hint))
+    for index, entry in enumerate(order.design.data):
+        try:
+            hashes[f"data/{entry.split}"] = file_hash((order.path / entry.path).resolve())
+        except InputError:
+            faults.append(Fault(f"no data file `{entry.path}`", ("data", index, "path"), None))
+    return faults, hashes
+
+
+def model_folder(order: Order, text: str) -> Path:
+    """Return the folder that a design names: a path, or `EXPERIMENT/RUN@EPOCH`."""
+    from pathlib import Path
+
+    from tuneloop.experiment.layout import Layout
+    from tuneloop.experiment.references import parse_reference
+
+    reference = parse_reference(text)
+    if reference is None:
+        return (order.path / Path(text).expanduser()).resolve()
+    other = Layout((order.path / (reference.experiment or ".")).resolve())
+    return other.run(reference.run).checkpoint(reference.epoch)
+
+
+def _field_faults(run: Run) -> Iterator[Fault]:
+    from tuneloop.experiment.work import Fault
+
+    whole = {"epochs": 1, "steps": 1, "fail": 0, "minutes": 1}
+    for name, least in whole.items():
+        value = run.value(name, least)
+        if not isinstance(value, int) or value < least:
+            message = f"`{name}` should be a whole number from {least}, found {value!r}"
+            yield Fault(message, ("controls", name))
+
+
+def _job(order: Order, run: Run, hashes: Mapping[str, str]) -> tuple[JobSpec, list[File]]:
+    from tuneloop.experiment.identity import digest
+    from tuneloop.experiment.layout import Layout
+    from tuneloop.experiment.script import Script, render
+    from tuneloop.experiment.work import File, JobSpec, Shape, train_key
+
+    layout = Layout(order.path.resolve())
+    folder = layout.run(run.name)
+    values = {name: setting.value for name, setting in run.fields.items()}
+    result = {name: value for name, value in values.items() if name not in BEHAVIOUR}
+    trained = {name: mark for name, mark in hashes.items() if name in {"model", "data/train"}}
+    mark = digest({"settings": result, "inputs": trained})
+    behaviour = {name: values.get(name, default) for name, default in BEHAVIOUR.items()}
+    # The result of an epoch depends on the epochs before it, not on how many follow.
+    identity = digest({"settings": {name: value for name, value in result.items() if name != "epochs"}, **trained})
+    config = {
+        "digest": mark,
+        "quality": int(identity[:8], 16) / 2**32,
+        "epochs": run.epochs,
+        "steps": int(run.value("steps", 5)),
+        **behaviour,
+    }
+    shape = Shape(order.machine.cluster, cpus=1, memory_mb=64, minutes=int(behaviour["minutes"]))
+    spec = JobSpec(
+        key=train_key(run.name),
+        worker="echo",
+        run=run.name,
+        script=layout.relative(folder.script),
+        attempts=layout.relative(folder.train_attempts),
+        needs=(),
+        makes=tuple(f"checkpoint:{run.name}/e{epoch}" for epoch in range(run.epochs)),
+        digest=mark,
+        shape=shape,
+        resumable=True,
+        seconds=float(behaviour["seconds"]),
+        log=f"{run.name}/slurm-*.out",
+    )
+    config_name = folder.config.name
+    steps = [f"python -m tuneloop_echo.steps {step} {config_name}" for step in ("train", "verify-training")]
+    script = render(
+        Script(
+            title=f"Train {run.name}",
+            command="tuneloop scaffold-echo",
+            key=spec.key,
+            shape=shape,
+            machine=order.machine,
+            attempts=str(folder.train_attempts.relative_to(folder.folder)),
+            log="slurm-{id}.out",
+            digest=mark,
+            steps=steps,
+        )
+    )
+    text = json.dumps(config, indent=1) + "\n"  # YAML reads JSON
+    return spec, [File(layout.relative(folder.config), text), File(spec.script, script, executable=True)]
+
+
+def _settings(run: Run) -> dict[str, Setting]:
+    from tuneloop.experiment.work import Setting
+
+    defaults = {"epochs": 1, "steps": 5, **BEHAVIOUR}
+    silent = {name: Setting(value, "default of echo") for name, value in defaults.items()}
+    return silent | dict(run.fields)
+
+
+def _rows(path: Path, run: Run) -> Iterator[Row]:
+    from tuneloop.experiment.work import Row
+
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            item = json.loads(line)
+            yield Row(run.name, "train", "loss", item["loss"], epoch=item["epoch"], step=item["step"])
+
+
+worker = Echo()
+
+
+def _main() -> int:
+    from tuneloop.workers.bridge import serve
+
+    return serve(worker, {})
+
+
+if __name__ == "__main__":
+    raise SystemExit(_main())

@@ -1,0 +1,132 @@
+"""Nothing is lost or doubled: SIGKILL before and after every journal event, then one more victim each time.
+
+The victims take turns: the command that follows, the runner, the runner's whole session, one job.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lab import cli, command, live_attempts, make_echo, plan_id, results, run, runner_pid, starts, states, until
+
+# The command under test imports this at start: it dies at the n-th journal event, before or after writing it.
+_SITE = """
+import os, signal, sys
+if "KILL_AT" in os.environ and "-m" in sys.orig_argv and "tuneloop" in sys.orig_argv:
+    from tuneloop.jobs import journal
+    write, count = journal.Writer.append, [0]
+    number, when = os.environ["KILL_AT"].split()
+    def append(self, kind, **data):
+        count[0] += 1
+        if count[0] == int(number) and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(self, kind, **data)
+        if count[0] == int(number) and when == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+    journal.Writer.append = append
+"""
+EVENTS = 7  # of handing over: consented, then submitting and submitted for training, evaluations and collecting
+
+
+@pytest.fixture(scope="module")
+def scaffolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_echo(tmp_path_factory.mktemp("scaffolded") / "exp")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, scaffolded: Path) -> Path:
+    # A folder can be moved, so one is scaffolded for all.
+    folder = tmp_path_factory.mktemp("undisturbed") / "exp"
+    shutil.copytree(scaffolded, folder)
+    run(folder)
+    return folder
+
+
+def kill(pid: int | None) -> None:
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def kill_session(folder: Path) -> None:
+    """Kill the runner and every process of its session, jobs included."""
+    session = runner_pid(folder)
+    assert session is not None
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session:
+                with_suppressed(lambda pid=int(entry.name): os.kill(pid, signal.SIGKILL))
+
+
+def with_suppressed(act: Callable[[], None]) -> None:
+    try:
+        act()
+    except ProcessLookupError:
+        return
+
+
+def kill_job(folder: Path) -> None:
+    start = json.loads((live_attempts(folder)[0] / "start.json").read_text())
+    kill(start["pid"])
+
+
+def disturb(folder: Path, victim: str, follower: subprocess.Popen[bytes]) -> None:
+    if victim == "follower":
+        follower.kill()
+    elif victim == "runner":
+        kill(runner_pid(folder))
+    elif victim == "session":
+        kill_session(folder)
+    else:
+        kill_job(folder)
+
+
+VICTIMS = ["follower", "runner", "session", "job"]
+POINTS = [(number, when) for number in range(1, EVENTS + 1) for when in ("before", "after")]
+
+
+@pytest.mark.parametrize("at", range(len(POINTS)), ids=lambda at: f"{POINTS[at][1]}-{POINTS[at][0]}-{VICTIMS[at % 4]}")
+def test_a_killed_pass_ends_like_an_undisturbed_one(at: int, tmp_path: Path, scaffolded: Path, undisturbed: Path) -> None:
+    (number, when), victim = POINTS[at], VICTIMS[at % 4]
+    folder = tmp_path / "exp"
+    shutil.copytree(scaffolded, folder)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(_SITE)
+    plan = plan_id(folder)
+    assert plan is not None
+    poisoned = {"KILL_AT": f"{number} {when}", "PYTHONPATH": str(tmp_path / "site")}
+    died = cli("run-experiment", folder, "--yes", plan, "--detach", check=False, env=poisoned)
+    assert died.returncode == -signal.SIGKILL
+
+    again = plan_id(folder)
+    consent = ["--yes", again] if again else []
+    with subprocess.Popen(
+        command("run-experiment", folder, *consent, "--follow"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as follower:
+        until(lambda: bool(live_attempts(folder)) and runner_pid(folder) is not None, what="a running job")
+        disturb(folder, victim, follower)
+        follower.kill()
+
+    run(folder)
+    assert set(states(folder).values()) == {"done"}
+    assert results(folder) == results(undisturbed)
+    jobs = {job: count for job, count in starts(folder).items() if not job.endswith("/collect")}
+    assert jobs.keys() == {job for job in starts(undisturbed) if not job.endswith("/collect")}
+    if victim in ("follower", "runner"):
+        assert set(jobs.values()) == {1}, "a job that nobody killed was started twice"
+    else:
+        assert sum(jobs.values()) <= len(jobs) + 2, "more starts than jobs killed"
+
+
+def test_handing_over_writes_the_events_counted_here(undisturbed: Path) -> None:
+    journal = (undisturbed / ".tuneloop" / "journal.jsonl").read_text().splitlines()
+    kinds = [json.loads(line)["event"] for line in journal]
+    assert kinds == ["added", "consented", *["submitting", "submitted"] * 3]

@@ -1,0 +1,162 @@
+"""Training by its numbers: real runs of torchtune on the CPU, through prepare, tune and verify."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torchtune_case as case
+from safetensors.torch import load_file
+from tuneloop.workers.torchtune import worker
+
+pytestmark = pytest.mark.train
+
+# One batch is the whole file, and the file is the validation split too: the loss that torchtune logs at step N+1
+# is that of the weights after epoch N, which verify must find with transformers and peft.
+ONE_BATCH = {
+    "data": [case.head()["data"][0], {"split": "validation", "path": "data/train.jsonl"}],
+    "controls": {"epochs": 3, "batch_size": 16, "lora_rank": 8},
+    "variables": {"lr": [2e-2]},
+}
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory: pytest.TempPathFactory) -> case.Script:
+    done = case.script(case.order(tmp_path_factory.mktemp("lora"), **ONE_BATCH))
+    done.all()
+    return done
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> case.Script:
+    changes = ONE_BATCH | {
+        "method": {"update": "full"},
+        "controls": {"epochs": 3, "batch_size": 16},
+        "variables": {"lr": [1e-4]},
+    }
+    done = case.script(case.order(tmp_path_factory.mktemp("full"), **changes), update="full")
+    done.all()
+    return done
+
+
+STORED: dict[str, list[float]] = {"lora": [0, 0, 0], "full": [0, 0, 0]}
+
+
+def losses(script: case.Script) -> list[float]:
+    return [line["loss"] for line in script.metrics()]
+
+
+def validated(script: case.Script) -> list[float]:
+    return [epoch["validation_loss"] for epoch in script.verdict()["facts"]["epochs"]]
+
+
+def test_lora_losses_are_the_stored_ones(lora: case.Script) -> None:
+    assert losses(lora) == pytest.approx(STORED["lora"], rel=1e-3)
+
+
+def test_full_losses_are_the_stored_ones(full: case.Script) -> None:
+    assert losses(full) == pytest.approx(STORED["full"], rel=1e-3)
+
+
+def test_peft_loads_the_trained_adapter(lora: case.Script) -> None:
+    assert validated(lora)[:-1] == pytest.approx(losses(lora)[1:], rel=1e-4)
+
+
+def test_transformers_loads_the_full_weights(full: case.Script) -> None:
+    assert validated(full)[:-1] == pytest.approx(losses(full)[1:], rel=1e-4)
+
+
+# Two steps an epoch and the rest of a batch left over; warm-up reaches into the second epoch, so a schedule that
+# began again would show.
+SEVERAL: dict[str, Any] = {
+    "samples": 84,
+    "controls": {"epochs": 3, "batch_size": 8, "gradient_accumulation": 3, "warmup_steps": 5, "lora_rank": 8},
+    "variables": {"lr": [1e-2]},
+}
+
+
+@pytest.mark.parametrize("update", ["lora", "full"])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, update: str) -> None:
+    changes = SEVERAL | {"method": {"update": update}}
+    if update == "full":
+        changes["controls"] = {key: value for key, value in changes["controls"].items() if key != "lora_rank"}
+        changes["variables"] = {"lr": [1e-4]}
+    straight = case.script(case.order(tmp_path / "straight", **changes), update=update)
+    straight.claim()
+    straight.step("prepare")
+    done = straight.tune()
+    assert done is not None
+    assert done.returncode == 0, done.stderr
+
+    killed = case.script(case.order(tmp_path / "killed", **changes), update=update)
+    killed.claim()
+    killed.step("prepare")
+    killed.tune_until(step=4)  # in the second epoch
+    first = killed.attempt
+    killed.all()
+
+    assert first.joinpath("metrics.jsonl").exists()
+    before = [json.loads(line) for line in (straight.attempt / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in killed.metrics()] == list(range(1, 10))
+    for name in ("loss", "lr", "grad_norm"):
+        assert [line[name] for line in killed.metrics()] == [line[name] for line in before]
+    weights = "adapter_model.pt" if update == "lora" else "model-00001-of-00001.safetensors"
+    for epoch in range(3):
+        assert_same_weights(straight.attempt / f"epoch_{epoch}" / weights, killed.run / f"epoch_{epoch}", update)
+
+
+def assert_same_weights(torchtune_file: Path, verified: Path, update: str) -> None:
+    import torch
+    from tuneloop.workers.torchtune.finishing import peft_name
+
+    if update == "full":
+        theirs = load_file(torchtune_file)
+        ours = load_file(verified / torchtune_file.name)
+    else:
+        theirs = {peft_name(name): value for name, value in torch.load(torchtune_file, weights_only=True).items()}
+        ours = load_file(verified / "adapter_model.safetensors")
+    assert theirs.keys() == ours.keys()
+    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+
+
+def test_llama_trains_and_loads_too(tmp_path: Path) -> None:
+    model = case.llama_folder(tmp_path / "llama")
+    script = case.script(case.order(tmp_path / "experiment", **ONE_BATCH | {"model": str(model)}))
+    script.all()
+    assert validated(script)[:-1] == pytest.approx(losses(script)[1:], rel=1e-4)
+
+
+def test_a_packed_run_trains_the_end_of_turn(tmp_path: Path) -> None:
+    controls = {"epochs": 1, "batch_size": 2, "packed": True, "max_seq_len": 128}
+    script = case.script(case.order(tmp_path, samples=32, controls=controls))
+    script.all()
+    assert script.verdict()["ok"]
+    assert len(losses(script)) == 5  # 3 samples of about 40 tokens a pack, 2 packs a batch
+
+
+def test_rows_are_the_steps_and_the_epochs(lora: case.Script) -> None:
+    asked = case.order(lora.run.parent, **ONE_BATCH)
+    rows = worker.rows(asked)
+    assert [row.value for row in rows if row.metric == "loss"] == losses(lora)
+    assert [(row.epoch, row.value) for row in rows if row.metric == "validation_loss"] == list(enumerate(validated(lora)))
+
+
+def test_nothing_is_trained_twice(lora: case.Script) -> None:
+    before = (lora.run / "metrics.jsonl").read_text()
+    lora.claim()
+    assert lora.step("prepare").returncode == 0
+    assert lora.tune() is None
+    assert lora.step("verify").returncode == 0
+    assert (lora.run / "metrics.jsonl").read_text() == before
+    assert len(validated(lora)) == 3
+
+
+def test_prepare_refuses_changed_data(lora: case.Script, tmp_path: Path) -> None:
+    path = lora.run.parent / "data" / "train.jsonl"
+    kept = path.read_text()
+    path.write_text(kept + kept)
+    lora.claim()
+    done = lora.step("prepare")
+    path.write_text(kept)
+    assert done.returncode == 2
+    assert f"{path}: the train data has changed since the run was scaffolded" in done.stderr
