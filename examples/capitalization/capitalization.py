@@ -23,7 +23,7 @@ from inspect_ai.solver import TaskState, generate
 GREEDY = GenerateConfig(top_k=1, max_tokens=24)
 
 
-@task
+@task  # type: ignore[untyped-decorator]
 def capitalization(
     data: str,
     input: str = "input",  # noqa: A002  (the field's own word, and what users type after -T)
@@ -64,9 +64,9 @@ def capitalization(
     )
 
 
-@scorer(metrics=[mean(), stderr()])
+@scorer(metrics=[mean(), stderr()])  # type: ignore[untyped-decorator]
 def similarity() -> Scorer:
-    """Score from 0 to 1: the share of characters that answer and target have in common, in order."""
+    """Score from 0 to 1 how much of answer and target is the same characters in the same order."""
 
     async def score(state: TaskState, target: Target) -> Score:
         answer = state.output.completion.strip()
@@ -87,7 +87,9 @@ def read_rows(path: Path, columns: list[str]) -> list[dict[str, str]]:
             if column not in row:
                 raise ValueError(f"{path}:{number}: no column `{column}`; columns: {', '.join(row)}")
             if not isinstance(row[column], str):
-                raise ValueError(f"{path}:{number}: column `{column}` is not text: {row[column]!r}")
+                raise ValueError(  # noqa: TRY004  (a fault of the file, like the others)
+                    f"{path}:{number}: column `{column}` is not text: {row[column]!r}"
+                )
     return [row for _, row in rows]
 
 

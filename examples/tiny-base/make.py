@@ -193,7 +193,6 @@ def write_tokenizer(out: Path) -> None:
     write_json(
         out / "tokenizer_config.json",
         {
-            # Not Qwen2Tokenizer: that class would rebuild the pipeline instead of reading tokenizer.json.
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": None,
             "eos_token": TURN_END,
@@ -214,7 +213,13 @@ def check_tokenizers(folder: Path) -> None:
         special_tokens_path=str(folder / "special_tokens.json"),
     )
     for_transformers = AutoTokenizer.from_pretrained(folder)
-    for text in ["copy: wOrd", " two  spaces\n\nand\ttabs ", "naïve 東京 🙂 1234", "it's <b>", "".join(map(chr, range(256)))]:
+    for text in [
+        "copy: wOrd",
+        " two  spaces\n\nand\ttabs ",
+        "naïve 東京 🙂 1234",
+        "it's <b>",
+        "".join(map(chr, range(256))),
+    ]:
         expected = encode(text)
         assert for_torchtune.encode(text, add_bos=False, add_eos=False) == expected, text
         assert for_transformers.encode(text, add_special_tokens=False) == expected, text

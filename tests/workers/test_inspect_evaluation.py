@@ -1,6 +1,9 @@
 """Real evaluations of the tiny model, each by its script: the base as it is, an adapter, a task that breaks."""
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,8 +65,6 @@ def test_rows_equal_inspects_own_accuracy(evaluated: Path) -> None:
 
 
 def test_a_new_design_makes_old_rows_stale(evaluated: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = Path(shutil.copytree(evaluated, tmp_path / "copy"))
     assert len(worker.rows(order_of(copy))) == len(worker.rows(order_of(evaluated)))
     make_experiment(copy, evaluations=[HEAD["evaluations"][0] | {"generation": {"max_tokens": 9}}])
@@ -71,17 +72,25 @@ def test_a_new_design_makes_old_rows_stale(evaluated: Path, tmp_path: Path) -> N
     assert worker.rows(order_of(copy)) == []
 
 
+# In a process of its own: peft and transformers warn of each other, and here warnings are errors.
+MAKE_ADAPTER = """\
+import sys
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+from tuneloop.workers.inspect.evaluate import hide_old_torchao
+
+hide_old_torchao()
+torch.manual_seed(0)
+base = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+get_peft_model(base, config).save_pretrained(sys.argv[2])
+"""
+
+
 def make_adapter(folder: Path) -> None:
     """Save a LoRA adapter that changes what the base says, as peft writes it."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(0)
-    base = AutoModelForCausalLM.from_pretrained(BASE)
-    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
-    model = get_peft_model(base, config)
-    model.save_pretrained(folder)
+    subprocess.run([sys.executable, "-c", MAKE_ADAPTER, str(BASE), str(folder)], check=True, capture_output=True)
     written = json.loads((folder / "adapter_config.json").read_text())
     assert written["base_model_name_or_path"] == str(BASE)
 

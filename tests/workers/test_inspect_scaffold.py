@@ -431,11 +431,11 @@ def test_an_earlier_attempt_gives_the_estimate(tmp_path: Path) -> None:
     assert set(worker.estimate(order)) == {job.key for job in worker.scaffold(order).jobs}
 
 
-def test_checks_name_what_is_missing(tmp_path: Path) -> None:
-    good = worker.checks(order_of(make_experiment(tmp_path)))
-    assert all(check.ok for check in good)
-    bad = worker.checks(order_of(make_experiment(tmp_path, evaluations=evaluation(task="gone.py"))))
-    assert [check.message for check in bad if not check.ok] == ["no task file `gone.py`"]
+def test_checks_name_every_package(tmp_path: Path) -> None:
+    found = {check.name: check for check in worker.checks(order_of(make_experiment(tmp_path)))}
+    assert all(check.ok for check in found.values())
+    assert set(worker.versions()) < set(found)
+    assert found["evaluation device"].message == "CPU, 2 cores a job"
 
 
 @pytest.mark.parametrize("name", ["it's", "two words", "$HOME", "a;b", "é@1"])

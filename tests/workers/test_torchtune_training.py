@@ -1,12 +1,14 @@
 """Training by its numbers: real runs of torchtune on the CPU, through prepare, tune and verify."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torchtune_case as case
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+
 from tuneloop.workers.torchtune import worker
 
 pytestmark = pytest.mark.train
@@ -39,7 +41,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> case.Script:
     return done
 
 
-STORED: dict[str, list[float]] = {"lora": [0, 0, 0], "full": [0, 0, 0]}
+STORED: dict[str, list[float]] = {"lora": [2.8355, 2.7137, 2.4672], "full": [2.8355, 2.4660, 2.2944]}
 
 
 def losses(script: case.Script) -> list[float]:
@@ -107,6 +109,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, update: str) 
 
 def assert_same_weights(torchtune_file: Path, verified: Path, update: str) -> None:
     import torch
+
     from tuneloop.workers.torchtune.finishing import peft_name
 
     if update == "full":
@@ -138,7 +141,9 @@ def test_rows_are_the_steps_and_the_epochs(lora: case.Script) -> None:
     asked = case.order(lora.run.parent, **ONE_BATCH)
     rows = worker.rows(asked)
     assert [row.value for row in rows if row.metric == "loss"] == losses(lora)
-    assert [(row.epoch, row.value) for row in rows if row.metric == "validation_loss"] == list(enumerate(validated(lora)))
+    assert [(row.epoch, row.value) for row in rows if row.metric == "validation_loss"] == list(
+        enumerate(validated(lora))
+    )
 
 
 def test_nothing_is_trained_twice(lora: case.Script) -> None:
@@ -160,3 +165,69 @@ def test_prepare_refuses_changed_data(lora: case.Script, tmp_path: Path) -> None
     path.write_text(kept)
     assert done.returncode == 2
     assert f"{path}: the train data has changed since the run was scaffolded" in done.stderr
+
+
+def copied(lora: case.Script, folder: Path) -> case.Script:
+    """Copy a verified experiment, its epochs back in an attempt as training leaves them."""
+    shutil.copytree(lora.run.parent, folder)
+    run = folder / lora.run.name
+    # As it is on the disk, the adapter is in peft's order already.
+    setup = run / "setup_finetune.yaml"
+    setup.write_text(setup.read_text().replace("rotary_permuted: false", "rotary_permuted: true"))
+    script = case.Script.__new__(case.Script)
+    script.run, script.job, script.recipe, script.count = run, lora.job, lora.recipe, 50
+    attempt = script.claim()
+    for epoch in range(3):
+        (run / f"epoch_{epoch}").rename(attempt / f"epoch_{epoch}")
+        (attempt / f"epoch_{epoch}" / "verified.json").unlink()
+    return script
+
+
+def test_weights_that_are_not_finite_fail(lora: case.Script, tmp_path: Path) -> None:
+    script = copied(lora, tmp_path / "copy")
+    path = script.attempt / "epoch_1" / "adapter_model.safetensors"
+    weights = load_file(path)
+    next(iter(weights.values()))[0, 0] = float("nan")
+    save_file(weights, path, metadata={"format": "pt"})
+    done = script.step("verify")
+    assert done.returncode == 1, done.stderr
+    assert script.verdict()["reason"] == "epoch_1: the weights hold a value that is not finite"
+    assert [epoch["epoch"] for epoch in script.verdict()["facts"]["epochs"]] == [0]
+    assert (script.run / "epoch_0" / "verified.json").exists()
+
+
+def test_an_adapter_without_a_weight_fails(lora: case.Script, tmp_path: Path) -> None:
+    script = copied(lora, tmp_path / "copy")
+    path = script.attempt / "epoch_0" / "adapter_model.safetensors"
+    weights = load_file(path)
+    weights.pop(next(iter(weights)))
+    save_file(weights, path, metadata={"format": "pt"})
+    assert script.step("verify").returncode == 1
+    assert script.verdict()["reason"].startswith("epoch_0 lacks weights of its adapter:")
+
+
+def test_a_missing_epoch_fails_at_once(lora: case.Script, tmp_path: Path) -> None:
+    script = copied(lora, tmp_path / "copy")
+    shutil.rmtree(script.attempt / "epoch_2")
+    assert script.step("verify").returncode == 1
+    assert script.verdict()["reason"] == "epoch_2 is missing: training did not get that far"
+
+
+def test_prepare_takes_nothing_from_a_foreign_attempt(lora: case.Script, tmp_path: Path) -> None:
+    script = copied(lora, tmp_path / "copy")
+    (script.attempt / "start.json").write_text(json.dumps({"digest": "another"}))
+    for path in (script.run / ".attempts" / "train").iterdir():
+        if path != script.attempt:
+            shutil.rmtree(path)
+    script.claim()
+    assert script.step("prepare").returncode == 0
+    assert (script.attempt / "overrides").read_text() == "output_dir=.attempts/train/t51.0\n"
+
+
+def test_a_torn_epoch_is_not_taken(lora: case.Script, tmp_path: Path) -> None:
+    script = copied(lora, tmp_path / "copy")
+    path = script.attempt / "epoch_1" / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    script.claim()
+    assert script.step("prepare").returncode == 0
+    assert not (script.attempt / "skip").exists()

@@ -231,7 +231,7 @@ def _by_epoch(analysis: Analysis) -> Iterator[Picture]:
         + (
             ". Whiskers are 95 % intervals; runs stand side by side so that they can be told apart."
             if few
-            else ", the band its 95 % interval. The intervals of so many runs would hide the lines; the tables have them."
+            else ", the band its 95 % interval. Intervals of so many runs would hide the lines; see the tables."
         ),
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tuneloop.cli.output import All, DryRun, Folder, Json, note, say, table, write_json
+from tuneloop.cli.output import All, DryRun, Folder, Json, note, say, table, typed, write_json
 from tuneloop.documents.errors import InputError
 
 Text = Annotated[str | None, typer.Option(show_default=False)]
@@ -33,6 +33,7 @@ def design_experiment(
     seeds: Annotated[str | None, typer.Option(help="Random seeds, with commas.")] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
+    everything: All = False,
 ) -> None:
     """Write experiment_summary.md: the design of an experiment, checked, with its runs and what they will cost.
 
@@ -57,13 +58,13 @@ def design_experiment(
         loop.write(checked)
     summary = checked.experiment.layout.summary
     if as_json:
-        write_json(_design_data(checked.experiment, checked.plan, written=not dry_run), whole=False)
+        write_json(_design_data(checked.experiment, checked.plan, written=not dry_run), whole=everything)
         return
     say(design_block(checked.experiment, checked.plan))
     say()
     say(f"would write {summary}" if dry_run else f"wrote {summary}")
     if not dry_run:
-        say(f"next: tuneloop scaffold-experiment {folder}")
+        say(f"next: tuneloop scaffold-experiment {typed(folder)}")
 
 
 def check_experiment(
@@ -71,6 +72,7 @@ def check_experiment(
     only: Annotated[Literal["design"], typer.Option(help="Which checks to make.")] = "design",
     dry_run: DryRun = False,
     as_json: Json = False,
+    everything: All = False,
 ) -> None:
     """Check a design against its schema, its data, its model and its tasks, and bring its tables up to date.
 
@@ -85,7 +87,7 @@ def check_experiment(
     if not dry_run:
         loop.refresh(experiment, plan)
     if as_json:
-        write_json(_design_data(experiment, plan, written=not dry_run), whole=False)
+        write_json(_design_data(experiment, plan, written=not dry_run), whole=everything)
         return
     say(f"{experiment.design.name}: the design is sound; {len(experiment.runs)} runs, {len(plan.jobs)} jobs")
     for changed in plan.changed:
@@ -158,8 +160,15 @@ def _flags(
         data=data,
         evaluations=evaluations,
         runs=[{"name": "control", "kind": "control"}] if evaluations else None,
-        seeds=[int(seed) for seed in seeds.split(",")] if seeds else None,
+        seeds=_seeds(seeds) if seeds else None,
     )
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise InputError(f"`--seeds {text}` is not whole numbers", hint="write it like `--seeds 1,2,3`") from None
 
 
 def _present(**items: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuneloop.cli.output import All, Folder, Json, say, table, write_json
+from tuneloop.cli.output import All, Folder, Json, say, table, typed, write_json
 
 if TYPE_CHECKING:
     from tuneloop.experiment.read import Experiment
@@ -58,11 +58,11 @@ def config(as_json: Json = False) -> None:
     say(table(["key", "value", "origin"], [[item.key, str(item.value), item.origin] for item in origins]))
 
 
-def show_end(folder: Folder, code: int, *, as_json: bool) -> None:
+def show_end(folder: Folder, code: int, *, as_json: bool, everything: bool) -> None:
     """Say how a followed experiment stands: its counts, what failed and why, and where the report is."""
     experiment, board, alive = _read(folder)
     if as_json:
-        write_json(_data(experiment, board, alive=alive) | {"exit": code}, whole=False)
+        write_json(_data(experiment, board, alive=alive) | {"exit": code}, whole=everything)
         return
     say(_counts(board))
     _show_failures(experiment, board)
@@ -98,7 +98,7 @@ def _show_board(experiment: "Experiment", board: "Board", *, alive: bool) -> Non
     if rows:
         say(table(["job", "state", "progress", "attempts", "started", "ended"], rows))
     if board.going and not alive:
-        say(f"hint: `tuneloop run-experiment {experiment.layout.folder}` goes on where it was")
+        say(f"hint: `tuneloop run-experiment {typed(experiment.layout.folder)}` goes on where it was")
 
 
 def _row(job: dict[str, Any]) -> list[str]:

@@ -1,13 +1,16 @@
 """The console script: all commands, and the one place that turns errors into words and exit codes."""
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from tuneloop.cli import analyze, design, everyday, run, scaffold
-from tuneloop.cli.output import write_error
+from tuneloop.cli.output import say, write_error
 from tuneloop.documents.errors import Problem, TuneloopError
+from tuneloop.documents.files import input_error
 
 # typer carries its own copy of click in newer releases; this is its UsageError wherever it lives.
 _USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
@@ -15,7 +18,6 @@ _USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 app = typer.Typer(
     name="tuneloop",
     help="Design, scaffold, run and analyze fine-tuning experiments.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -27,12 +29,17 @@ for group in (design, scaffold, run, analyze, everyday):
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+def _root(
+    context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version and exit.")
+) -> None:
     if version:
         import tuneloop
 
-        sys.stdout.write(f"tuneloop {tuneloop.__version__}\n")
+        say(f"tuneloop {tuneloop.__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+        raise typer.Exit(2)
 
 
 def main() -> None:
@@ -42,8 +49,12 @@ def main() -> None:
 
 def _run() -> int:
     as_json = "--json" in sys.argv
+    broken = [word for word in sys.argv[1:] if not _is_text(word)]
+    if broken:
+        write_error([Problem(f"{word!r} is not UTF-8 text") for word in broken], 2, as_json=as_json)
+        return 2
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="tuneloop", standalone_mode=False)
     except TuneloopError as error:
         write_error(error.problems, error.exit_code, as_json=as_json)
         return error.exit_code
@@ -58,9 +69,19 @@ def _run() -> int:
         # Ending a follower ends nothing: the jobs are not its children.
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        # Python flushes once more at its end; whoever read our output has gone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        refused = input_error(error, Path(error.filename or "."))
+        write_error(refused.problems, refused.exit_code, as_json=as_json)
+        return refused.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _is_text(word: str) -> bool:
+    # Python keeps bytes of an argument that are not UTF-8 as lone surrogates, which no file can hold.
+    return not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
 __all__ = ["app", "main"]

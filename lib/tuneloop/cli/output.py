@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,11 +28,16 @@ def note(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def write_json(value: Mapping[str, Any], *, whole: bool = True) -> None:
-    """Print one document. Unless `whole`, its longest list is cut to stay under 20 kB, and says so."""
+def typed(path: Path) -> str:
+    """Return a path as a person types it in a shell."""
+    return shlex.quote(str(path))
+
+
+def write_json(value: Mapping[str, Any], *, whole: bool = False) -> None:
+    """Print one document. Unless `whole`, its longest lists are cut to stay under 20 kB, and it says so."""
     text = json.dumps(value, indent=1, default=str)
     if not whole and len(text) > MOST_JSON:
-        text = json.dumps(_shortened(dict(value)), indent=1, default=str)
+        text = json.dumps(_shortened(value), indent=1, default=str)
     say(text)
 
 
@@ -52,19 +58,32 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _shortened(value: dict[str, Any]) -> dict[str, Any]:
-    lists = {key: item for key, item in value.items() if isinstance(item, list)}
-    longest = max(lists, key=lambda key: len(json.dumps(lists[key], default=str)), default=None)
-    if longest is None:
-        return value
-    rest = MOST_JSON - len(json.dumps(value | {longest: []}, indent=1, default=str)) - 200
-    kept: list[Any] = []
-    for item in lists[longest]:
-        rest -= len(json.dumps(item, indent=3, default=str)) + 4
-        if rest < 0:
+def _shortened(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Cut lists, the longest first, until the document is short enough."""
+    short, cut = dict(value), []
+    lists = {name: _length(item) for name, item in value.items() if isinstance(item, list)}
+    for name in sorted(lists, key=lists.__getitem__, reverse=True):
+        rest = MOST_JSON - _length(short | {name: []}) - 100 * (len(lists) + 1)  # for what it says about the cuts
+        kept = _first(value[name], rest)
+        short[name] = kept
+        cut.append(f"{len(kept)} of {len(value[name])} {name}")
+        if _length(short) + 100 * len(cut) < MOST_JSON:
+            break
+    return short | {"truncated": f"{', '.join(cut)}; --all for the rest"}
+
+
+def _first(items: Sequence[Any], room: int) -> list[Any]:
+    kept = []
+    for item in items:
+        room -= len(json.dumps(item, indent=3, default=str)) + 4  # indented once more inside its list
+        if room < 0:
             break
         kept.append(item)
-    return value | {longest: kept, "truncated": f"{len(kept)} of {len(lists[longest])} {longest}; --all for the rest"}
+    return kept
+
+
+def _length(value: Any) -> int:
+    return len(json.dumps(value, indent=1, default=str))
 
 
 def _near(problem: Problem) -> str:

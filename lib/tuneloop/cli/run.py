@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuneloop.cli.output import DryRun, Folder, Json, say, table, write_json
+from tuneloop.cli.output import All, DryRun, Folder, Json, say, table, typed, write_json
 from tuneloop.documents.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +36,12 @@ def register(app: typer.Typer) -> None:
 
 
 def run_experiment(
-    folder: Folder, yes: Yes = None, follow: Follow = None, dry_run: DryRun = False, as_json: Json = False
+    folder: Folder,
+    yes: Yes = None,
+    follow: Follow = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    everything: All = False,
 ) -> None:
     """Hand over all jobs of an experiment: training, evaluations, report. They live on without this command.
 
@@ -46,7 +51,7 @@ def run_experiment(
     """
     from tuneloop.loop.run import FRESH
 
-    _hand_over(folder, FRESH, yes, follow, dry_run=dry_run, as_json=as_json)
+    _hand_over(folder, FRESH, yes, follow, dry_run=dry_run, as_json=as_json, everything=everything)
 
 
 def retry(
@@ -56,6 +61,7 @@ def retry(
     follow: Follow = None,
     dry_run: DryRun = False,
     as_json: Json = False,
+    everything: All = False,
 ) -> None:
     """Hand over again what ended without being done. Training resumes after its last whole epoch.
 
@@ -66,8 +72,8 @@ def retry(
     from tuneloop.loop.run import AGAIN
 
     if not failed:
-        raise InputError("say what to try again", hint=f"`tuneloop retry {folder} --failed`")
-    _hand_over(folder, AGAIN, yes, follow, dry_run=dry_run, as_json=as_json)
+        raise InputError("say what to try again", hint=f"`tuneloop retry {typed(folder)} --failed`")
+    _hand_over(folder, AGAIN, yes, follow, dry_run=dry_run, as_json=as_json, everything=everything)
 
 
 def cancel(
@@ -100,23 +106,30 @@ def cancel(
         say(f"asked {len(keys)} jobs to end")
 
 
-def wait(folder: Folder, timeout: Timeout = 540.0, as_json: Json = False) -> None:
+def wait(folder: Folder, timeout: Timeout = 540.0, as_json: Json = False, everything: All = False) -> None:
     """Wait until nothing is going: exit 0 finished, 1 something failed, 5 still going.
 
     \b
     Example:
       tuneloop wait runs/demo --timeout 540
     """
-    _finish(folder, timeout, live=False, as_json=as_json)
+    _finish(folder, timeout, live=False, as_json=as_json, everything=everything)
 
 
 def _for_worker(name: str) -> Callable[..., None]:
     def command(
-        folder: Folder, yes: Yes = None, follow: Follow = None, dry_run: DryRun = False, as_json: Json = False
+        folder: Folder,
+        yes: Yes = None,
+        follow: Follow = None,
+        dry_run: DryRun = False,
+        as_json: Json = False,
+        everything: All = False,
     ) -> None:
         from tuneloop.loop.run import FRESH
 
-        _hand_over(folder, replace(FRESH, worker=name), yes, follow, dry_run=dry_run, as_json=as_json)
+        _hand_over(
+            folder, replace(FRESH, worker=name), yes, follow, dry_run=dry_run, as_json=as_json, everything=everything
+        )
 
     return command
 
@@ -129,7 +142,14 @@ def _help(name: str) -> str:
 
 
 def _hand_over(
-    folder: Path, choice: "Choice", yes: str | None, follow: bool | None, *, dry_run: bool, as_json: bool
+    folder: Path,
+    choice: "Choice",
+    yes: str | None,
+    follow: bool | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    everything: bool,
 ) -> None:
     from tuneloop.experiment.read import read_experiment
     from tuneloop.jobs.board import read_board
@@ -141,22 +161,22 @@ def _hand_over(
     executor = crew.executor()
     plan = loop.plan_run(experiment, read_board(experiment, executor), choice)
     if dry_run:
-        _show(folder, plan, as_json=as_json, handed=None)
+        _show(folder, plan, as_json=as_json, everything=everything, handed=None)
         return
     if plan.jobs:
         plan = _consented(folder, plan, yes, as_json=as_json)
     handed = loop.start(experiment, executor, plan, choice, by=_who())
     watch = sys.stdout.isatty() if follow is None else follow
     if as_json and not watch:
-        _show(folder, plan, as_json=True, handed=len(handed))
+        _show(folder, plan, as_json=True, everything=everything, handed=len(handed))
         return
     if not as_json:
         say(f"{len(handed)} jobs handed over to {crew.cluster}; {plan.going} were going")
         _show_left(folder, plan)
     if watch:
-        _finish(folder, None, live=not as_json and sys.stdout.isatty(), as_json=as_json)
+        _finish(folder, None, live=not as_json and sys.stdout.isatty(), as_json=as_json, everything=everything)
     else:
-        say(f"next: tuneloop wait {folder}")
+        say(f"next: tuneloop wait {typed(folder)}")
 
 
 def _consented(folder: Path, plan: "Plan", yes: str | None, *, as_json: bool) -> "Plan":
@@ -168,15 +188,15 @@ def _consented(folder: Path, plan: "Plan", yes: str | None, *, as_json: bool) ->
         return plan
     if as_json or not sys.stdin.isatty():
         raise InputError(f"{len(plan.jobs)} jobs need a yes", hint=f"type the same command with `--yes {plan.id}`")
-    _show(folder, plan, as_json=False, handed=None)
+    _show(folder, plan, as_json=False)
     if not typer.confirm("Hand them over?"):
         raise typer.Exit(0)
     return plan
 
 
-def _show(folder: Path, plan: "Plan", *, as_json: bool, handed: int | None) -> None:
+def _show(folder: Path, plan: "Plan", *, as_json: bool, everything: bool = False, handed: int | None = None) -> None:
     if as_json:
-        write_json(_plan_data(folder, plan, handed), whole=False)
+        write_json(_plan_data(folder, plan, handed), whole=everything)
         return
     from tuneloop.loop.overview import duration
 
@@ -200,7 +220,8 @@ def _show(folder: Path, plan: "Plan", *, as_json: bool, handed: int | None) -> N
 def _show_left(folder: Path, plan: "Plan") -> None:
     if plan.left:
         states = sorted({status.state for status in plan.left})
-        say(f"left alone: {len(plan.left)} {' or '.join(states)}; `tuneloop retry {folder} --failed` tries them again")
+        again = f"`tuneloop retry {typed(folder)} --failed` tries them again"
+        say(f"left alone: {len(plan.left)} {' or '.join(states)}; {again}")
 
 
 def _plan_data(folder: Path, plan: "Plan", handed: int | None) -> dict[str, Any]:
@@ -219,13 +240,13 @@ def _plan_data(folder: Path, plan: "Plan", handed: int | None) -> dict[str, Any]
     }
 
 
-def _finish(folder: Path, timeout: float | None, *, live: bool, as_json: bool) -> None:
+def _finish(folder: Path, timeout: float | None, *, live: bool, as_json: bool, everything: bool) -> None:
     """Follow to the end and exit as `wait` does."""
     from tuneloop.cli.everyday import show_end
     from tuneloop.cli.follow import follow
 
     code = follow(folder, timeout, live=live, quiet=as_json)
-    show_end(folder, code, as_json=as_json)
+    show_end(folder, code, as_json=as_json, everything=everything)
     raise typer.Exit(code)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tuneloop.cli.output import DryRun, Folder, Json, say, write_json
+from tuneloop.cli.output import All, DryRun, Folder, Json, say, typed, write_json
 
 Replace = Annotated[
     list[str] | None, typer.Option("--replace", metavar="RUN", help="Set this run's results aside and scaffold anew.")
@@ -22,7 +22,11 @@ def register(app: typer.Typer) -> None:
 
 
 def scaffold_experiment(
-    folder: Folder, replace: Replace = None, dry_run: DryRun = False, as_json: Json = False
+    folder: Folder,
+    replace: Replace = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    everything: All = False,
 ) -> None:
     """Write every config and job script of an experiment. Safe to repeat.
 
@@ -30,12 +34,18 @@ def scaffold_experiment(
     Example:
       tuneloop scaffold-experiment runs/demo --dry-run
     """
-    _scaffold(folder, None, replace or [], dry_run=dry_run, as_json=as_json)
+    _scaffold(folder, None, replace or [], dry_run=dry_run, as_json=as_json, everything=everything)
 
 
 def _for_worker(name: str) -> Callable[..., None]:
-    def command(folder: Folder, replace: Replace = None, dry_run: DryRun = False, as_json: Json = False) -> None:
-        _scaffold(folder, name, replace or [], dry_run=dry_run, as_json=as_json)
+    def command(
+        folder: Folder,
+        replace: Replace = None,
+        dry_run: DryRun = False,
+        as_json: Json = False,
+        everything: All = False,
+    ) -> None:
+        _scaffold(folder, name, replace or [], dry_run=dry_run, as_json=as_json, everything=everything)
 
     return command
 
@@ -47,13 +57,17 @@ def _help(name: str) -> str:
     )
 
 
-def _scaffold(folder: Path, only: str | None, replace: list[str], *, dry_run: bool, as_json: bool) -> None:
+def _scaffold(
+    folder: Path, only: str | None, replace: list[str], *, dry_run: bool, as_json: bool, everything: bool
+) -> None:
     from tuneloop.documents.logs import EventLog
     from tuneloop.experiment.read import read_experiment
     from tuneloop.loop.orders import Crew
     from tuneloop.loop.scaffold import plan_scaffold, write_scaffold
 
     experiment = read_experiment(folder)
+    for name in replace:
+        experiment.run(name)
     crew = Crew(experiment)
     plan = plan_scaffold(experiment, crew, [only] if only else None)
     written = {} if dry_run else write_scaffold(plan, crew, replace)
@@ -69,7 +83,8 @@ def _scaffold(folder: Path, only: str | None, replace: list[str], *, dry_run: bo
                 "files": len(plan.files),
                 "written": written,
                 "changed": [{"run": item.run, "job": item.key, "changes": item.changes} for item in plan.changed],
-            }
+            },
+            whole=everything,
         )
         return
     if dry_run:
@@ -79,4 +94,4 @@ def _scaffold(folder: Path, only: str | None, replace: list[str], *, dry_run: bo
             say(f"`{changed.key}` has results from another design: {'; '.join(changed.changes)}")
         return
     say(f"{len(plan.jobs)} jobs for {len(experiment.runs)} runs; {sum(written.values())} files written")
-    say(f"next: tuneloop run-{only or 'experiment'} {folder}")
+    say(f"next: tuneloop run-{only or 'experiment'} {typed(folder)}")

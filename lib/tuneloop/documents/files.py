@@ -21,6 +21,7 @@ _CAUSES = {
     errno.EROFS: ("the file system is read-only", "choose a folder that can be written"),
     errno.EACCES: ("permission denied", "choose a folder that can be written"),
     errno.EPERM: ("permission denied", "choose a folder that can be written"),
+    errno.EEXIST: ("a part of the path is a file", "choose another folder"),
     errno.ENOTDIR: ("a part of the path is a file", "choose another folder"),
     errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name"),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
@@ -44,32 +45,19 @@ def read_text(path: Path) -> str:
 
 def write_text(path: Path, text: str, *, mode: int = 0o644, sync: bool = True) -> bool:
     """Make the file hold `text`; return whether it changed. Raises InputError when it cannot be written."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        if file.read() == text.encode() and path.stat().st_mode & 0o777 == mode:
-            return False
-    with _as_input_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                os.fchmod(file.fileno(), mode)
-                if sync:
-                    file.flush()
-                    os.fsync(file.fileno())
-            Path(beside).replace(path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
-        if sync:
-            _sync_folder(path.parent)
-    return True
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            Problem(f"{text[error.start]!r} is not a letter of UTF-8 and cannot be written", path)
+        ) from None
+    return write_bytes(path, data, mode=mode, sync=sync)
 
 
-def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> bool:
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True) -> bool:
     """Make the file hold `data`; return whether it changed. Raises InputError when it cannot be written."""
-    with contextlib.suppress(OSError):
-        if path.read_bytes() == data:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read() == data and path.stat().st_mode & 0o777 == mode:
             return False
     with _as_input_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +65,7 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> bool:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
-                os.fchmod(file.fileno(), 0o644)
+                os.fchmod(file.fileno(), mode)
                 if sync:
                     file.flush()
                     os.fsync(file.fileno())
@@ -96,8 +84,8 @@ def write_json(path: Path, value: Any, *, sync: bool = True) -> bool:
 
 def create_json(path: Path, value: Any) -> None:
     """Write a file that must not exist yet, whole or not at all. Raises FileExistsError when it does."""
-    with _as_input_error(path):
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    with _as_input_error(path, but=FileExistsError):
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(value, file)
@@ -129,10 +117,10 @@ def make_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _as_input_error(path: Path) -> Iterator[None]:
+def _as_input_error(path: Path, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
     try:
         yield
-    except FileExistsError:
+    except but:
         raise
     except OSError as error:
         raise input_error(error, path) from None

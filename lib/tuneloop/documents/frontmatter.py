@@ -21,7 +21,8 @@ S = TypeVar("S", bound=Schema)
 class StrictYAMLHandler(BaseHandler):  # type: ignore[misc]  # python-frontmatter ships no types
     """python-frontmatter's YAML handler, made strict: its own strips the body and takes an unclosed head for none."""
 
-    FM_BOUNDARY = re.compile(r"^---\s*$", re.MULTILINE)
+    # Not `\s*`, which would take the empty lines that a body begins with.
+    FM_BOUNDARY = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
     START_DELIMITER = END_DELIMITER = "---"
 
     def __init__(self, source: Path | None = None) -> None:

@@ -1,6 +1,6 @@
 """Typed heads: unknown keys are errors, and every fault has its line and a suggestion."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -74,7 +74,10 @@ def _words(fault: Any, loc: _Loc, schema: type[BaseModel]) -> tuple[str, str | N
         ),
         "missing": lambda: (f"missing key `{name}`", f"add `{loc[-1]}:`"),
         "value_error": lambda: _split_hint(str(fault["ctx"]["error"]), name),
-        "too_short": lambda: (f"`{name}` needs at least {fault['ctx']['min_length']}, found {_short(fault['input'])}", None),
+        "too_short": lambda: (
+            f"`{name}` needs at least {fault['ctx']['min_length']}, found {_short(fault['input'])}",
+            None,
+        ),
         "literal_error": lambda: (
             f"`{name}` is {fault['input']!r}",
             f"use one of {fault['ctx']['expected']}",
@@ -98,20 +101,25 @@ def _short(value: object) -> str:
 
 def _keys_at(schema: type[BaseModel], loc: _Loc) -> list[str]:
     """Return the keys that the schema knows where the unknown one stands."""
-    model: type[BaseModel] | None = schema
+    annotation: Any = schema
     for part in loc[:-1]:
-        if isinstance(part, int) or model is None:
-            continue
-        field = model.model_fields.get(part)
-        model = None if field is None else _model_in(field.annotation)
-    return [] if model is None else list(model.model_fields)
+        annotation = next((inner for kind in _kinds(annotation) for inner in _inside(kind, part)), None)
+    models = [kind for kind in _kinds(annotation) if _is_model(kind)]
+    return [field.alias or name for model in models[:1] for name, field in model.model_fields.items()]
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model inside `X`, `X | None`, `list[X]` or `dict[str, X]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (Union, UnionType, list, dict):
-        models = [_model_in(arg) for arg in get_args(annotation)]
-        return next((model for model in models if model is not None), None)
-    return None
+def _inside(kind: Any, part: str | int) -> Iterator[Any]:
+    """Yield the type of what stands at `part` in a model, a list or a mapping."""
+    if _is_model(kind):
+        yield from (field.annotation for name, field in kind.model_fields.items() if part in (name, field.alias))
+    elif get_origin(kind) is (list if isinstance(part, int) else dict):
+        yield get_args(kind)[-1]
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or the one type that it is."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -84,7 +84,8 @@ def load_yaml(text: str, source: Path | None = None, first_line: int = 1) -> Any
         ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        found = None if mark is None else mark.line + first_line
+        last = max(0, len(text.splitlines()) - 1)  # what is never closed is found behind the last line
+        found = None if mark is None else min(mark.line, last) + first_line
         raise InputError(Problem(f"not YAML: {_words(error)}", source, found)) from None
     except yaml.YAMLError as error:
         raise InputError(Problem(f"not YAML: {error}", source, first_line)) from None

@@ -76,12 +76,10 @@ class Metrics(Schema):
 
 class Budget(Schema):
     hours: float | None = Field(default=None, gt=0, description="job hours in all")
-    disk_gb: float | None = Field(default=None, gt=0)
 
 
 class Policy(Schema):
     retries: int = Field(default=1, ge=0, le=10, description="restarts of a job whose process vanished")
-    keep: Literal["all", "best", "last"] = "all"
 
 
 class ExtraRun(Schema):

@@ -3,6 +3,7 @@
 Paths are built from the experiment's folder and never stored, so a folder can be moved.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,12 +144,13 @@ class Layout:
         """Return the checkpoints and evaluation logs that a job makes, as far as they exist."""
         found = []
         for made in job.makes:
-            kind, _, place = made.partition(":")
-            run, epoch, *name = place.split("/")
+            kind, *place = re.split("[:/]", made)
             if kind == "checkpoint":
+                run, epoch = place
                 found.append(self.run(run).checkpoint(int(epoch[1:])))
             elif kind == "evaluation":
-                stem = _evaluated(name[0], None if epoch == "base" else int(epoch[1:]))
+                run, epoch, name = place
+                stem = _evaluated(name, None if epoch == "base" else int(epoch[1:]))
                 found += sorted(self.run(run).eval_logs.glob(f"{stem}.*"))
         return [path for path in found if path.exists()]
 

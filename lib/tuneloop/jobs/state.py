@@ -74,6 +74,10 @@ def fold(events: Sequence[Event], arrived: Callable[[str], bool] = lambda _token
             intent.submit(data["token"])
         elif event.kind == "refused":
             intent.submissions[data["token"]] = replace(intent.submissions[data["token"]], state="refused")
+        elif event.kind == "retired":
+            # Results that were set aside take their submissions with them: doing them anew wants a new yes.
+            for key in data.get("keys", ()):
+                intent.latest.pop(JobKey(key), None)
         elif event.kind == "cancel-asked":
             intent.cancelled |= {JobKey(key) for key in data["keys"]}
     for submission in intent.open:
@@ -132,6 +136,8 @@ def _state(
     if any(attempt.verified and attempt.digest == spec.digest for attempt in attempts):
         return status("stale", "the design has changed since") if outdated else status("done")
     if any(attempt.verified for attempt in attempts):
+        if spec.key == COLLECT:
+            return status("planned", "the report is older than the jobs")
         return status("stale", "made from other inputs")
     ours = [item for item in attempts if item.token == token or (token is None and item.digest == spec.digest)]
     if spec.key in intent.cancelled:

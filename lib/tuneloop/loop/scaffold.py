@@ -110,6 +110,9 @@ def write_scaffold(plan: ScaffoldPlan, crew: Crew, replace: Sequence[str] = ()) 
     layout = plan.experiment.layout
     executor = crew.executor()
     _refuse_changes(plan, replace, executor)
+    if plan.changed:
+        # Before the act: killed in between, the jobs are stale still and the same command goes on.
+        Journal(layout).append("retired", keys=[changed.key for changed in plan.changed], by="replace")
     for changed in plan.changed:
         _set_aside(layout, _spec(plan, changed.key))
     make_folder(layout.internal)

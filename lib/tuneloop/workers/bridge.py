@@ -139,5 +139,5 @@ def _broken(name: str, verbs: Sequence[str], done: subprocess.CompletedProcess[s
     asked = ", ".join(verbs)
     text = "\n  ".join([f"worker `{name}` failed in `{asked}` (exit {done.returncode})", *last])
     if any("ModuleNotFoundError" in line for line in last):
-        return MissingError(text, hint="`tuneloop doctor` says what the work environment lacks")
+        return MissingError(text, hint="install it there; `python:` of the cluster profile names the environment")
     return FailedError(text)

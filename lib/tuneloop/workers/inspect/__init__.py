@@ -1,6 +1,6 @@
 """inspect-ai: evaluates a model folder with a task and reads the log.
 
-Light to import; every verb loads what it needs. `prepare` and `verify` are steps of a job's script.
+Light to import; every verb loads what it needs. `prepare`, `eval` and `verify` are steps of a job's script.
 """
 
 from collections.abc import Mapping, Sequence

@@ -72,8 +72,9 @@ def _steps(request: Request, path: str) -> list[str]:
         'export XDG_DATA_HOME="$TUNELOOP_ATTEMPT"',
         "",
         f"python -m {_MODULE} prepare {quote(path)}",
+        "# As `inspect eval`, whose options follow.",
         "code=0",
-        " \\\n  ".join([f"inspect eval {quote(request.task)}", *options]) + " || code=$?",
+        " \\\n  ".join([f"python -m {_MODULE} eval {quote(request.task)}", *options]) + " || code=$?",
         f'python -m {_MODULE} verify --exit-code "$code"',
     ]
 

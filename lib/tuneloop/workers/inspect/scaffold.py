@@ -76,7 +76,7 @@ def scaffold(order: Order) -> Scaffolded:
 
 
 def estimates(order: Order) -> Mapping[JobKey, Estimate]:
-    """Return the cost of each job. Raises InputError with the first fault when there is one."""
+    """Return the cost of each job; what is at fault has none, and scaffold says why."""
     found = Found()
     result = {}
     for request, _, cost in _requests(order, list(_plans(order, found)), found):
@@ -84,8 +84,6 @@ def estimates(order: Order) -> Mapping[JobKey, Estimate]:
         used = order.seen.get(key)
         limit = request.generation.get("max_tokens")
         result[key] = cost if used is None else estimate(0, request.samples, limit, order.machine.gpus, used)
-    for fault in found.faults:
-        raise InputError(fault.message, hint=fault.hint)
     return result
 
 
@@ -281,6 +279,9 @@ def _settings(request: Request, order: Order) -> dict[str, Setting]:
     }
     greedy = "design: a temperature is given" if request.sampling else "default: greedy without a temperature"
     result[f"{prefix}.do_sample"] = Setting(request.sampling, greedy)
+    result[f"{prefix}.device"] = Setting(request.model.device, "the cluster profile: GPUs a job")
+    template = "the model's own" if request.model.chat_template is None else "the training's"
+    result[f"{prefix}.chat_template"] = Setting(request.model.chat_template or "", template)
     for name, value in request.args.items():
         origin = f"design: {prefix}.args" if name in given.args else f"design: data, split {given.split}"
         result[f"{prefix}.args.{name}"] = Setting(value, origin)

@@ -121,6 +121,16 @@ def others(setup: Setup, this: Attempt) -> list[Attempt]:
     return sorted(alike, key=lambda item: (str(read_json(item.start).get("time", "")), item.folder.name), reverse=True)
 
 
+def check_digest(setup: Setup) -> None:
+    """Raise InputError when the script is not the one that belongs to the setup."""
+    asked = os.environ.get("TUNELOOP_DIGEST", setup.digest)
+    if asked != setup.digest:
+        raise InputError(
+            f"the job was made for the digest {asked}, the setup has {setup.digest}",
+            hint="submit the job again: the run was scaffolded anew since",
+        )
+
+
 def check_unchanged(setup: Setup) -> None:
     """Raise InputError with every input that is not what the setup names."""
     problems = Problems()

@@ -49,12 +49,17 @@ def reading(
     return Reading(file_format, tuple(sorted((columns or {}).items())), system, train_on_input)
 
 
-@lru_cache(maxsize=32)
 def read_samples(path: Path, how: Reading) -> list[dict[str, Any]]:
     """Return the samples of a JSONL file, or of a JSON list. Raises InputError with the line of every fault.
 
     The list is shared between callers: do not change it.
     """
+    changed = path.stat().st_mtime_ns if path.exists() else 0
+    return _read_samples(path, how, changed)
+
+
+@lru_cache(maxsize=32)
+def _read_samples(path: Path, how: Reading, _changed: int) -> list[dict[str, Any]]:
     numbered = _numbered(read_text(path), path)
     problems = Problems()
     for line, sample in numbered:

@@ -27,13 +27,15 @@ _WEIGHTS = (".safetensors", ".pt", ".bin", ".index.json")
 
 def finish(setup: Setup, folder: Path) -> None:
     """Complete the folder; doing it twice changes nothing."""
-    for name in _NEEDED:
+    # A folder with a config.json is a whole model to transformers 5: it would look for weights, not for the base.
+    needed = [name for name in _NEEDED if not (setup.lora and name == "config.json")]
+    for name in needed:
         if (setup.model / name).is_file() and not (folder / name).is_file():
             shutil.copyfile(setup.model / name, folder / name)
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif not (path.name in _NEEDED or path.name == ADAPTER_CONFIG or path.name.endswith(_WEIGHTS)):
+        elif not (path.name in needed or path.name == ADAPTER_CONFIG or path.name.endswith(_WEIGHTS)):
             path.unlink()
     write_text(folder / "chat_template.jinja", read_text(setup.run.chat_template))
     if setup.lora:

@@ -13,15 +13,21 @@ def chain_of_metrics(setup: Setup, attempt: Attempt) -> list[Line]:
     lines: list[Line] = []
     here: Attempt | None = attempt
     before = float("inf")  # steps that a later attempt did again do not count
-    seen: set[str] = set()
-    while here is not None and here.folder.name not in seen:
-        seen.add(here.folder.name)
-        lines = [line for line in read_metrics(here.metrics) if line["step"] <= before] + lines
+    while here is not None:
+        lines = _until(before, read_metrics(here.metrics)) + lines
         resumed = read_json(here.resumed)
-        before = min(before, resumed.get("steps", before))
-        name = resumed.get("from")
-        here = None if name is None else Attempt(setup.run.train_attempts / name)
+        if not resumed:
+            break
+        before = min(before, resumed["steps"])
+        if resumed["from"] is None:  # all of it was verified, and its steps are written already
+            lines = _until(before, read_metrics(setup.run.metrics)) + lines
+            break
+        here = Attempt(setup.run.train_attempts / resumed["from"])
     return list({line["step"]: line for line in lines}.values())
+
+
+def _until(step: float, lines: list[Line]) -> list[Line]:
+    return [line for line in lines if line["step"] <= step]
 
 
 def metrics_text(lines: list[Line]) -> str:

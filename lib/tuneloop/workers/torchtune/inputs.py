@@ -68,7 +68,10 @@ class Faults:
         for problem in error.problems:
             where = "" if problem.source is None else f"{problem.source}:"
             where = f"{where}{problem.line}: " if problem.line else f"{where} " if where else ""
-            self.add(f"{where}{problem.message}", at, problem.hint)
+            message = f"{where}{problem.message}"
+            # What a later entry of `data` takes from the first one is told there.
+            if message not in {fault.message for fault in self.found}:
+                self.add(message, at, problem.hint)
 
 
 def read_inputs(order: Order, faults: Faults) -> Inputs | None:
@@ -157,6 +160,8 @@ def _data(order: Order, split: str, model: ModelFolder | None, faults: Faults) -
     except InputError as error:
         faults.extend(error, (*at, "path") if not path.is_file() else at)
         return None
+    if source.format == "chat" and order.design.data[index].prompt is not None:
+        faults.add("`prompt` has no meaning for the format `chat`", (*at, "prompt"), "take it out")
     if source.hash is not None and source.hash != found:
         faults.add(f"{path} is not the file that the design names", (*at, "hash"), f"its hash is now {found}")
     if model is None:

@@ -3,7 +3,6 @@
 import logging
 import os
 import warnings
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,29 @@ from tuneloop.workers.torchtune.attempts import Setup
 
 
 class Base:
-    """The base model of an adapter, loaded when first asked for and then once for all epochs."""
+    """The base model of a run's adapters: loaded when first asked for, then it wears one adapter after another."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
+        self._worn: Any = None
 
-    @cached_property
-    def model(self) -> Any:
-        return _pretrained(self._setup, self._setup.model)
+    def wear(self, folder: Path) -> Any:
+        """Return the base with the adapter in `folder`. Raises FailedError when a weight of it is missing."""
+        if self._worn is None:
+            self._worn = _first_adapter(folder, _pretrained(self._setup, self._setup.model))
+        else:
+            before = self._worn.active_adapter
+            result = self._worn.load_adapter(str(folder), adapter_name=folder.name)
+            _check_missing(folder, result.missing_keys)
+            self._worn.set_adapter(folder.name)
+            self._worn.delete_adapter(before)
+        return self._worn
 
 
 def load(setup: Setup, folder: Path, base: Base) -> Any:
     """Return the model in evaluation mode. Raises FailedError when the folder does not load."""
     try:
-        return (_adapted(folder, base.model) if setup.lora else _pretrained(setup, folder)).eval()
+        return (base.wear(folder) if setup.lora else _pretrained(setup, folder)).eval()
     except FailedError:
         raise
     except Exception as error:
@@ -56,19 +64,22 @@ def hide_old_torchao() -> None:
             import_utils.is_torchao_available()
 
 
-def _adapted(folder: Path, base: Any) -> Any:
+def _first_adapter(folder: Path, base: Any) -> Any:
     hide_old_torchao()
     from peft import PeftModel
 
-    if isinstance(getattr(base, "tuneloop_adapted", None), PeftModel):
-        base.tuneloop_adapted.delete_adapter("default")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        model = PeftModel.from_pretrained(base, str(folder), is_trainable=False)
-    missing = [str(item.message) for item in said if "missing adapter keys" in str(item.message)]
-    if missing:  # peft goes on with fresh, random weights
-        raise FailedError(f"{folder.name} does not load: {missing[0].splitlines()[0]}")
+        model = PeftModel.from_pretrained(base, str(folder), adapter_name=folder.name)
+    _check_missing(folder, [str(item.message) for item in said if "missing adapter keys" in str(item.message)])
     return model
+
+
+def _check_missing(folder: Path, missing: list[str]) -> None:
+    """peft goes on with fresh, random weights where an adapter lacks some."""
+    lacking = [name for name in missing if "lora_" in name]
+    if lacking:
+        raise FailedError(f"{folder.name} lacks weights of its adapter: {lacking[0].splitlines()[0]}")
 
 
 def _pretrained(setup: Setup, folder: Path) -> Any:

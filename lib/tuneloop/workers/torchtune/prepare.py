@@ -9,7 +9,7 @@ resume, no torch is imported.
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from tuneloop.documents.files import make_folder, write_json, write_text
 from tuneloop.workers.torchtune.attempts import (
     Attempt,
     Setup,
+    check_digest,
     check_unchanged,
     others,
     read_setup,
     this_attempt,
 )
-from tuneloop.workers.torchtune.weights import adapter_files, loads, weight_files
+from tuneloop.workers.torchtune.weights import resumable, weight_files, whole
 
 _RESUMED = "tuneloop.workers.torchtune.components.schedule.resumed"
 
@@ -34,7 +35,8 @@ class Found:
 
     epochs: int
     checkpoints: tuple[Path, ...]
-    source: Attempt | None  # whose recipe state and metrics are taken; None when nothing is left to train
+    source: Attempt | None  # whose steps count; None when all is verified in the run's folder
+    finished: bool  # nothing is left to train
 
 
 def prepare() -> int:
@@ -43,6 +45,7 @@ def prepare() -> int:
     Raises InputError (exit 2) when an input has changed since the scaffold.
     """
     setup, attempt = read_setup(Path.cwd()), this_attempt()
+    check_digest(setup)
     check_unchanged(setup)
     found = _find(setup, attempt)
     overrides = [f"output_dir={_output(setup, attempt)}"]
@@ -51,7 +54,7 @@ def prepare() -> int:
         overrides += _resuming(found, setup)
         sys.stdout.write(f"going on after epoch {found.epochs - 1}, {found.epochs} of {setup.epochs} are whole\n")
     write_text(attempt.overrides, "".join(f"{line}\n" for line in overrides))
-    if found is not None and found.epochs == setup.epochs:
+    if found is not None and found.finished:
         write_text(attempt.skip, "")
     return 0
 
@@ -62,40 +65,37 @@ def _output(setup: Setup, attempt: Attempt) -> str:
 
 
 def _find(setup: Setup, this: Attempt) -> Found | None:
-    """Return the furthest point that every file needed for it really loads at."""
+    """Return the furthest point for which every file needed really loads, or None to begin anew."""
     sources = others(setup, this)
-    whole = {epoch: folder for epoch in range(setup.epochs) if (folder := _checkpoint(setup, sources, epoch))}
+    whole = {epoch: folder for epoch in range(setup.epochs) if (folder := _whole(setup, sources, epoch))}
     if len(whole) == setup.epochs:
-        return Found(setup.epochs, tuple(whole[epoch] for epoch in range(setup.epochs)), None)
+        folders = tuple(whole[epoch] for epoch in range(setup.epochs))
+        owner = next((item for item in sources if folders[-1].parent == item.folder), None)
+        return Found(setup.epochs, folders, owner, finished=True)
     best: Found | None = None
     for source in sources:
         epochs = _epochs_of_state(source.recipe_state)
         if epochs is None or (best is not None and epochs <= best.epochs):
             continue
-        # The state belongs to weights of its own attempt, or of the one that it went on from.
-        last = next((path for path in _candidates(setup, [source], epochs - 1)), None)
+        # The state belongs to the weights of its own attempt; earlier epochs may lie elsewhere.
+        last = next(_candidates(setup, [source], epochs - 1, resumable), None)
         if last is not None and all(epoch in whole for epoch in range(epochs - 1)):
             earlier = tuple(whole[epoch] for epoch in range(epochs - 1))
-            best = Found(epochs, (*earlier, last), source)
+            best = Found(epochs, (*earlier, last), source, finished=False)
     return best
 
 
-def _checkpoint(setup: Setup, sources: list[Attempt], epoch: int) -> Path | None:
-    return next(_candidates(setup, sources, epoch), None)
+def _whole(setup: Setup, sources: list[Attempt], epoch: int) -> Path | None:
+    return next(_candidates(setup, sources, epoch, whole), None)
 
 
-def _candidates(setup: Setup, sources: list[Attempt], epoch: int) -> Iterator[Path]:
-    """Yield the folders that hold whole weights of an epoch: the verified one, then the attempts'."""
-    if setup.epoch_digest(epoch) == setup.digest and _resumable(setup, setup.run.checkpoint(epoch)):
+def _candidates(setup: Setup, sources: list[Attempt], epoch: int, good: Callable[[Path, bool], bool]) -> Iterator[Path]:
+    """Yield the folders that hold an epoch's weights: the verified one, then the attempts'."""
+    if setup.epoch_digest(epoch) == setup.digest and good(setup.run.checkpoint(epoch), setup.lora):
         yield setup.run.checkpoint(epoch)
     for source in sources:
-        if _resumable(setup, source.checkpoint(epoch)):
+        if good(source.checkpoint(epoch), setup.lora):
             yield source.checkpoint(epoch)
-
-
-def _resumable(setup: Setup, folder: Path) -> bool:
-    needed = adapter_files(folder) if setup.lora else weight_files(folder)
-    return bool(needed) and all(loads(path) for path in needed)
 
 
 def _epochs_of_state(path: Path) -> int | None:
@@ -113,10 +113,11 @@ def _epochs_of_state(path: Path) -> int | None:
 
 def _hand_over(found: Found, setup: Setup, attempt: Attempt) -> None:
     for epoch, source in enumerate(found.checkpoints):
-        if setup.epoch_digest(epoch) == setup.digest and epoch < found.epochs - 1:
-            continue  # verified already, and torchtune looks at the last one only
+        verified = source == setup.run.checkpoint(epoch)
+        if verified and (found.finished or epoch < found.epochs - 1):
+            continue  # torchtune looks at the last one only
         _link(source, attempt.checkpoint(epoch))
-    if found.source is not None:
+    if found.source is not None and not found.finished:
         make_folder(attempt.recipe_state.parent)
         shutil.copyfile(found.source.recipe_state, attempt.recipe_state)
     steps = found.epochs * setup["steps_per_epoch"]
@@ -138,7 +139,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _resuming(found: Found, setup: Setup) -> list[str]:
-    if found.source is None:
+    if found.finished:
         return []
     steps = found.epochs * setup["steps_per_epoch"]
     schedule = setup.config()["lr_scheduler"]["_component_"]

@@ -54,7 +54,7 @@ def scaffold(order: Order) -> Scaffolded:
         files += _files(plan, job, inputs, layout, order.machine)
         jobs.append(job)
         settings[plan.run.name] = _all_settings(plan.resolved, inputs)
-    return Scaffolded(tuple(files), tuple(jobs), settings, notes=tuple(_notes(inputs)))
+    return Scaffolded(tuple(files), tuple(jobs), settings, notes=tuple(_notes(inputs, plans)))
 
 
 def estimate(order: Order) -> dict[JobKey, Estimate]:
@@ -211,6 +211,9 @@ def _all_settings(resolved: Resolved, inputs: Inputs) -> dict[str, Setting]:
     return {**resolved.settings, **from_model}
 
 
-def _notes(inputs: Inputs) -> Iterator[str]:
+def _notes(inputs: Inputs, plans: list[Plan]) -> Iterator[str]:
+    if any(plan.resolved.settings["lora_dropout"].value for plan in plans if inputs.update == "lora"):
+        # torchtune's recipe state holds no state of the random numbers.
+        yield "with `lora_dropout` a resumed run draws other random numbers than an uninterrupted one"
     if "validation" not in inputs.data:
         yield "no data has the split `validation`: epochs will have no validation loss"

@@ -70,15 +70,31 @@ def _arguments(component: str) -> list[str] | None:
 
 
 def _validate(config: Mapping[str, Any], optimizer_at: At, faults: Faults) -> None:
+    """Let torchtune bind every component's arguments, as it will when the job starts."""
     from omegaconf import OmegaConf
     from torchtune.config import validate
     from torchtune.config._errors import ConfigError
-    from torchtune.config._utils import InstantiationError
 
+    sections = {name: value["_component_"] for name, value in config.items() if isinstance(value, dict)}
+    missing = {name: component for name, component in sections.items() if not _importable(component)}
+    for name, component in missing.items():
+        at = optimizer_at if name == "optimizer" else ()
+        package = component.partition(".")[0]
+        faults.add(f"`{component}` cannot be imported", at, f"check the name, or install {package}")
+    if missing:
+        return
     try:
         validate(OmegaConf.create(dict(config)))
     except ConfigError as error:
         for fault in error.errors:
             faults.add(f"torchtune refuses the config: {fault}")
-    except (InstantiationError, ImportError) as error:
-        faults.add(f"torchtune refuses the config: {' '.join(str(error).split())}", optimizer_at)
+
+
+def _importable(component: str) -> bool:
+    from torchtune.config._utils import InstantiationError, _get_component_from_path
+
+    try:
+        _get_component_from_path(component)
+    except (InstantiationError, ImportError):
+        return False
+    return True

@@ -6,6 +6,7 @@ an epoch is either still in the attempt or verified in the run. One process, and
 that costs more than all the rest.
 """
 
+import math
 import shutil
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,8 @@ def _verify_epoch(setup: Setup, attempt: Attempt, epoch: int, validation: Valida
     if fault:
         raise FailedError(f"epoch_{epoch}: {fault}")
     loss, trained = validation_loss(model, validation)
+    if loss is not None and not math.isfinite(loss):
+        raise FailedError(f"epoch_{epoch}: the validation loss is not finite")
     facts = {
         "digest": setup.digest,
         "epoch": epoch,

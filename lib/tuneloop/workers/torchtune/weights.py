@@ -26,9 +26,20 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def adapter_files(folder: Path) -> list[Path]:
-    """Return the files of an adapter; none where one of them is missing."""
-    paths = [folder / name for name in (ADAPTER, ADAPTER_STATE, ADAPTER_CONFIG)]
+    """Return the files that peft needs; none where one of them is missing."""
+    paths = [folder / name for name in (ADAPTER, ADAPTER_CONFIG)]
     return paths if all(path.is_file() for path in paths) else []
+
+
+def whole(folder: Path, lora: bool) -> bool:
+    """Tell whether the checkpoint is all there and loads."""
+    needed = adapter_files(folder) if lora else weight_files(folder)
+    return bool(needed) and all(loads(path) for path in needed)
+
+
+def resumable(folder: Path, lora: bool) -> bool:
+    """Tell whether training can go on from the checkpoint: an adapter in torchtune's form is needed, too."""
+    return whole(folder, lora) and (not lora or loads(folder / ADAPTER_STATE))
 
 
 def loads(path: Path) -> bool:
@@ -46,6 +57,7 @@ def loads(path: Path) -> bool:
 
 
 def _whole_safetensors(path: Path) -> bool:
+    """Tell whether the file is as long as its header says; torchtune does not write beside and rename."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_HEADER_LENGTH), "little")
         header = json.loads(file.read(length))

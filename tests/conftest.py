@@ -1,0 +1,54 @@
+"""Fixtures for all tests: folders that are hard to write to, and names that are hard to quote."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--renew", action="store_true", help="write the golden files anew instead of comparing")
+
+
+@pytest.fixture
+def renew(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--renew"))
+
+
+@pytest.fixture(
+    params=["two words", "it's", 'a "b"', "'; echo foo", "$(touch x)", "`touch x`", "a\nb", "-rf", "ünïcode"],
+    ids=["space", "apostrophe", "quotes", "command", "substitution", "backquotes", "newline", "dash", "unicode"],
+)
+def hostile_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder whose name would run something, or fall apart, where a script does not quote it."""
+    folder = tmp_path / request.param
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB, for `places.fill`. Skips where nobody may mount one."""
+    yield from _mounted(tmp_path / "tiny", "size=64k")
+
+
+def _mounted(folder: Path, options: str) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"cannot mount a tmpfs: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def read_only_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that `places.make_read_only` makes read-only. Skips where nobody may mount one."""
+    yield from _mounted(tmp_path / "read-only", "size=1m")

@@ -1,0 +1,411 @@
+"""Scaffolding: every fault at once with its words, every value with its origin, and texts that torchtune takes."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torchtune_case as case
+from omegaconf import OmegaConf
+from torchtune import config as torchtune_config
+
+from tuneloop.documents.yamltext import load_yaml
+from tuneloop.experiment.work import Fault, Usage
+from tuneloop.workers.torchtune import worker
+
+TRAIN = case.head()["data"][0]
+GOLDEN = Path(__file__).parent / "golden_torchtune"
+
+
+def faults(folder: Path, **changes: Any) -> list[Fault]:
+    return list(worker.scaffold(case.order(folder, **changes)).faults)
+
+
+def controls(**said: Any) -> dict[str, Any]:
+    return {"controls": {"epochs": 2, "batch_size": 8, **said}}
+
+
+# changes of the design, message, place, hint
+FAULTS: list[tuple[dict[str, Any], str, tuple[str | int, ...], str | None]] = [
+    (controls(lrr=1), "unknown field `lrr`", ("controls", "lrr"), "did you mean `lr`?"),
+    (
+        {"variables": {"lora_rnk": [4]}},
+        "unknown field `lora_rnk`",
+        ("variables", "lora_rnk"),
+        "did you mean `lora_rank`?",
+    ),
+    ({"variables": {"lr": ["high"]}}, "`lr` should be a number above 0, found 'high'", ("variables", "lr"), None),
+    (
+        controls(epochs=1.5),
+        "`epochs` should be a whole number of at least 1, found 1.5",
+        ("controls", "epochs"),
+        None,
+    ),
+    (controls(packed="yes"), "`packed` should be true or false, found 'yes'", ("controls", "packed"), None),
+    (
+        controls(lora_targets=["q"]),
+        "`lora_targets` should be a list of q_proj, k_proj, v_proj, output_proj, mlp, output, found ['q']",
+        ("controls", "lora_targets"),
+        None,
+    ),
+    (
+        controls(lora_targets=["q_proj", "output"]),
+        "`output` cannot be a LoRA target: the model's output shares the embedding's weights",
+        ("controls", "lora_targets"),
+        "take `output` out of `lora_targets`",
+    ),
+    (
+        controls(packed=True),
+        "`packed` needs `max_seq_len`",
+        ("controls", "packed"),
+        "set `max_seq_len`, 512 at most",
+    ),
+    (
+        controls(max_seq_len=4096),
+        "`max_seq_len` is 4096, the model has 512 positions",
+        ("controls", "max_seq_len"),
+        None,
+    ),
+    (
+        controls(batch_size=17),
+        "16 training samples make no step of 17 x 1",
+        ("controls", "batch_size"),
+        "torchtune drops an incomplete batch: lower `batch_size` or `gradient_accumulation`",
+    ),
+    (
+        controls(max_steps=3),
+        "`max_steps` of 3 does not divide into 2 epochs",
+        ("controls", "max_steps"),
+        "torchtune limits the steps of each epoch; choose a multiple",
+    ),
+    (
+        {"method": {"update": "full"}, **controls(lora_rank=4)},
+        "`lora_rank` has no meaning with `update: full`",
+        ("controls", "lora_rank"),
+        "take it out, or set `method: {update: lora}`",
+    ),
+    (
+        {"method": {"update": "qlora"}},
+        "qlora needs a quantized base model, which is not scaffolded yet",
+        ("method", "update"),
+        "use `update: lora` or `update: full`",
+    ),
+    (
+        {"method": {"objective": "preference"}},
+        "the worker torchtune does not scaffold the objective `preference` yet",
+        ("method", "objective"),
+        "use `objective: sft`",
+    ),
+    (
+        {"model": "control@1"},
+        "training from a checkpoint reference (`control@1`) is not scaffolded yet",
+        ("model",),
+        "set `model:` to a Hugging Face model folder",
+    ),
+    (
+        {"preset": "qwen2/0.5B_lora_single_devise"},
+        "torchtune ships no config `qwen2/0.5B_lora_single_devise`",
+        ("preset",),
+        "did you mean `qwen2/0.5B_lora_single_device`?",
+    ),
+    (
+        {"preset": "llama3_2/1B_lora_single_device"},
+        "the preset `llama3_2/1B_lora_single_device` is for LLAMA3_2 models, the model folder is QWEN2",
+        ("preset",),
+        "choose one of the model's own family, or take `preset` out",
+    ),
+    (
+        {"preset": "qwen2/0.5B_full_single_device"},
+        "the preset `qwen2/0.5B_full_single_device` is for the recipe full_finetune_single_device, not for lora_finetune_single_device",
+        ("preset",),
+        "did you mean `qwen2/0.5B_lora_single_device`?",
+    ),
+    (
+        controls(torchtune={"optimizer.epz": 1e-6}),
+        "`torch.optim.AdamW` takes no argument `epz`",
+        ("controls", "torchtune", "optimizer.epz"),
+        None,
+    ),
+    (
+        controls(torchtune={"optimizer": {"epz": 1e-6}}),
+        "`torch.optim.AdamW` takes no argument `epz`",
+        ("controls", "torchtune", "optimizer", "epz"),
+        None,
+    ),
+    (
+        {"variables": {"torchtune.shufle": [True]}},
+        "torchtune's lora_finetune_single_device has no key `shufle`",
+        ("variables", "torchtune.shufle"),
+        "did you mean `shuffle`?",
+    ),
+    (
+        controls(optimizer="torch.optim.Nope"),
+        "`torch.optim.Nope` cannot be imported",
+        ("controls", "optimizer"),
+        "check the name, or install torch",
+    ),
+    (
+        controls(torchtune={"optimizer.lr": 1}),
+        "`optimizer.lr` is the field `lr`",
+        ("controls", "torchtune", "optimizer.lr"),
+        "set `lr` instead",
+    ),
+    (
+        controls(torchtune={"output_dir": "/x"}),
+        "`output_dir` is written by the scaffold",
+        ("controls", "torchtune", "output_dir"),
+        "take it out",
+    ),
+    (
+        {"data": [TRAIN | {"format": "preference"}]},
+        "the worker torchtune does not read the format `preference` yet",
+        ("data", 0),
+        "known: `instruct`, `chat`",
+    ),
+    (
+        {"data": [TRAIN | {"columns": {"inputs": "word"}}]},
+        "unknown column role `inputs`",
+        ("data", 0),
+        "did you mean `input`?",
+    ),
+]
+
+
+@pytest.mark.parametrize("changes, message, at, hint", FAULTS, ids=[row[1][:40] for row in FAULTS])
+def test_a_fault_names_its_place(
+    tmp_path: Path, changes: dict[str, Any], message: str, at: tuple[str | int, ...], hint: str | None
+) -> None:
+    found = faults(tmp_path, **changes)
+    assert [(fault.message, fault.at) for fault in found] == [(message, at)]
+    if hint is not None:
+        assert found[0].hint == hint
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    found = faults(tmp_path, variables={"lr": ["high", 1e-3], "lora_rank": [0, 4]}, controls={"lrr": 1})
+    assert [fault.message for fault in found] == [
+        "unknown field `lrr`",
+        "`lr` should be a number above 0, found 'high'",
+        "`lora_rank` should be a whole number of at least 1, found 0",
+    ]
+
+
+def test_an_override_is_faulted_where_it_stands(tmp_path: Path) -> None:
+    found = faults(tmp_path, runs=[{"name": "extra", "set": {"lr": -1}}])
+    assert [fault.at for fault in found] == [("runs", 0, "set", "lr")]
+
+
+def test_a_missing_model_folder_is_a_fault(tmp_path: Path) -> None:
+    (found,) = faults(tmp_path, model="nowhere")
+    assert (found.message, found.at) == (f"{tmp_path}/nowhere: no such model folder", ("model",))
+
+
+def test_an_unsupported_family_is_refused(tmp_path: Path) -> None:
+    folder = case.copy_of(case.TINY, tmp_path / "model")
+    (folder / "config.json").write_text(json.dumps({"model_type": "gemma2"}))
+    (found,) = faults(tmp_path / "experiment", model=str(folder))
+    assert found.message == f"{folder}/config.json: the model family `gemma2` is not supported yet"
+
+
+BROKEN = [
+    ("", "data/train.jsonl: the file is empty"),
+    ('{"word": "a", "capitalized": "A"}\n{"word": \n', "data/train.jsonl:2: not JSON: Expecting value"),
+    ('{"wort": "a", "capitalized": "A"}\n', "data/train.jsonl:1: no column `word`"),
+    ('{"word": 1, "capitalized": "A"}\n', "data/train.jsonl:1: column `word` is not text"),
+    ("[1]\n", "data/train.jsonl:1: expected an object with columns, found int"),
+]
+
+
+@pytest.mark.parametrize("text, message", BROKEN, ids=[row[1][18:40] for row in BROKEN])
+def test_a_broken_file_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_text(text)
+    (found,) = faults(tmp_path)
+    assert (found.message, found.at) == (f"{tmp_path}/{message}", ("data", 0))
+
+
+def test_a_missing_data_file_is_a_fault(tmp_path: Path) -> None:
+    (found,) = faults(tmp_path, data=[TRAIN | {"path": "data/gone.jsonl"}])
+    assert (found.message, found.at) == (f"{tmp_path}/data/gone.jsonl: no such file", ("data", 0, "path"))
+
+
+def test_a_prompt_for_chats_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "B"}]
+    (tmp_path / "data" / "train.jsonl").write_text(json.dumps({"messages": said}) + "\n")
+    (found,) = faults(tmp_path, data=[TRAIN | {"format": "chat", "columns": {}}])
+    assert (found.message, found.at) == ("`prompt` has no meaning for the format `chat`", ("data", 0, "prompt"))
+
+
+def test_what_a_split_inherits_is_faulted_once(tmp_path: Path) -> None:
+    train = TRAIN | {"format": "preference"}
+    assert len(faults(tmp_path, data=[train, {"split": "validation", "path": "data/validation.jsonl"}])) == 1
+
+
+def test_another_file_than_the_designs_is_a_fault(tmp_path: Path) -> None:
+    (found,) = faults(tmp_path, data=[TRAIN | {"hash": "sha256:0"}])
+    assert (found.message, found.at) == (
+        f"{tmp_path}/data/train.jsonl is not the file that the design names",
+        ("data", 0, "hash"),
+    )
+
+
+def test_every_setting_has_its_origin(tmp_path: Path) -> None:
+    done = worker.scaffold(
+        case.order(
+            tmp_path,
+            preset="qwen2/0.5B_lora_single_device",
+            **controls(gradient_accumulation=1, torchtune={"optimizer.eps": 1e-6}),
+        )
+    )
+    settings = done.settings["lr3e-3"]
+    assert {name: (settings[name].value, settings[name].origin) for name in ORIGINS} == ORIGINS
+
+
+ORIGINS = {
+    "lr": (3e-3, "design: variables.lr"),
+    "batch_size": (8, "design: controls.batch_size"),
+    "seed": (1, "design: seeds"),
+    "lora_rank": (32, "preset: qwen2/0.5B_lora_single_device"),
+    "warmup_steps": (100, "preset: qwen2/0.5B_lora_single_device"),
+    "clip_grad_norm": (None, "preset: qwen2/0.5B_lora_single_device"),
+    "logger": ("none", "default"),
+    "dtype": ("fp32", "machine: no CUDA device"),
+    "torchtune.optimizer.eps": (1e-6, "design: controls.torchtune.optimizer.eps"),
+    "model.rope_base": (10000.0, "model: config.json"),
+}
+
+
+def test_nothing_of_a_presets_places_is_left(tmp_path: Path) -> None:
+    done = worker.scaffold(case.order(tmp_path, preset="qwen2/0.5B_lora_single_device", samples=64))
+    config = next(file.text for file in done.files if file.path.endswith("finetune.yaml") and "setup" not in file.path)
+    assert "/tmp/Qwen" not in config
+    assert "/tmp/torchtune" not in config
+    assert "alpaca" not in config
+    assert load_yaml(config)["optimizer"]["fused"] is True
+
+
+def test_alpha_is_twice_the_rank(tmp_path: Path) -> None:
+    done = worker.scaffold(case.order(tmp_path, variables={"lora_rank": [4, 32]}))
+    assert [run["lora_alpha"].value for run in done.settings.values()] == [8, 64]
+
+
+def test_a_gpu_changes_device_and_dtype(tmp_path: Path) -> None:
+    done = case.scaffolded(case.order(tmp_path, gpus=1))
+    config = load_yaml((tmp_path / "lr3e-3" / "finetune.yaml").read_text())
+    assert (config["device"], config["dtype"], config["log_peak_memory_stats"]) == ("cuda", "bf16", True)
+    assert done.jobs[0].shape.gpus == 1
+    assert "OMP_NUM_THREADS" not in (tmp_path / "lr3e-3" / "finetune.slurm").read_text()
+
+
+def test_the_digest_follows_what_decides_the_result(tmp_path: Path) -> None:
+    def digest(folder: str, **changes: Any) -> str:
+        return worker.scaffold(case.order(tmp_path / folder, **changes)).jobs[0].digest
+
+    same = digest("a")
+    assert digest("b") == same  # a folder can be moved
+    assert digest("c", **controls(logger="disk")) == same  # watching changes nothing
+    assert digest("d", seeds=[2]) != same
+    assert digest("e", samples=15) != same
+    assert digest("f", **controls(warmup_steps=1)) != same
+
+
+def test_a_hostile_prompt_reaches_the_tokenizer_whole(tmp_path: Path) -> None:
+    prompt = "say ${seed} 'twice' \"# {input}: {x}"
+    case.scaffolded(case.order(tmp_path, data=[TRAIN | {"prompt": prompt}]))
+    config = OmegaConf.load(tmp_path / "lr3e-3" / "finetune.yaml")
+    assert list(config.tokenizer.prompt_template.user) == prompt.split("{input}")
+
+
+def test_the_steps_are_exact(tmp_path: Path) -> None:
+    asked = case.order(tmp_path, samples=84, **controls(gradient_accumulation=3))
+    (estimate,) = worker.estimate(asked).values()
+    assert estimate.steps == 6  # 84 samples, 10 batches, 3 steps an epoch
+    words = [json.loads(line)["word"] for line in (tmp_path / "data" / "train.jsonl").read_text().splitlines()]
+    # A byte is a token, so are <|im_start|> and <|im_end|>; the last newline is not part of a sample.
+    around = len("user\ncapitalize: " + "\n" + "assistant\n") + 4
+    assert estimate.tokens == 2 * sum(around + 2 * len(word) for word in words)
+    config = load_yaml(worker.scaffold(asked).files[1].text)
+    assert config["max_steps_per_epoch"] == 3
+
+
+def test_a_time_seen_replaces_an_assumed_one(tmp_path: Path) -> None:
+    seen = {"train/other": Usage(40.0, 60.0, 900.0)}
+    (estimate,) = worker.estimate(case.order(tmp_path, seen=seen)).values()
+    assert (estimate.seconds, estimate.basis) == (40.0, "the mean of 1 training jobs of this experiment")
+
+
+def test_a_thousand_runs_take_seconds(tmp_path: Path) -> None:
+    rates = [round(1e-5 * step, 6) for step in range(1, 101)]
+    asked = case.order(tmp_path, variables={"lr": rates, "lora_rank": list(range(1, 11))})
+    begun = time.process_time()
+    done = worker.scaffold(asked)
+    assert len(done.jobs) == 1000
+    assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize("update", ["lora", "full"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_torchtune_builds_a_llama_of_either_kind(tmp_path: Path, update: str, tied: bool) -> None:
+    model = case.llama_folder(tmp_path / "llama", tied=tied)
+    case.scaffolded(case.order(tmp_path / "experiment", model=str(model), method={"update": update}))
+    config = OmegaConf.load(tmp_path / "experiment" / "lr3e-3" / "finetune.yaml")
+    built = torchtune_config.instantiate(config.model)
+    assert config.model.scale_factor == (32.0 if tied else 8.0)
+    assert built.layers[0].attn.pos_embeddings.base == 500000.0
+    assert built.norm.eps == 1e-5
+
+
+def test_rope_scaling_that_torchtune_cannot_build_is_refused(tmp_path: Path) -> None:
+    model = case.llama_folder(tmp_path / "llama")
+    config = json.loads((model / "config.json").read_text())
+    key = "rope_parameters" if "rope_parameters" in config else "rope_scaling"
+    config[key]["low_freq_factor"] = 2.0
+    (model / "config.json").write_text(json.dumps(config))
+    (found,) = faults(tmp_path / "experiment", model=str(model))
+    assert found.message == (
+        f"{model}/config.json: torchtune cannot build a Llama with `low_freq_factor: 2.0` in its rope scaling"
+    )
+
+
+def test_the_worker_is_light() -> None:
+    code = "import sys; from tuneloop.workers.torchtune import worker; print('torch' in sys.modules, worker.name)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "torchtune"]
+
+
+DEMO = {
+    "variables": {"lora_rank": [4], "lr": [3e-4]},
+    "controls": {"epochs": 2, "batch_size": 32, "lora_alpha": 64, "scheduler": "cosine", "warmup_steps": 10},
+    "model": "tiny-base",
+    "samples": 2000,
+}
+
+
+@pytest.mark.parametrize("name", ["setup_finetune.yaml", "finetune.yaml", "finetune.slurm"])
+def test_texts_are_the_golden_ones(tmp_path: Path, name: str) -> None:
+    case.copy_of(case.TINY, tmp_path / "tiny-base")
+    done = worker.scaffold(case.order(tmp_path, **DEMO))
+    text = next(file.text for file in done.files if file.path == f"rank4_lr3e-4/{name}")
+    text = text.replace(str(Path(sys.executable).parent), "/BIN")
+    # The weights may be made again; a digest of them is no part of the text's shape.
+    text = re.sub(r"\b(sha256:)?[0-9a-f]{16}([0-9a-f]{48})?\b", "HASH", text)
+    renewed = tmp_path / "golden_torchtune" / name
+    renewed.parent.mkdir(exist_ok=True)
+    renewed.write_text(text)
+    golden = GOLDEN / name
+    assert golden.exists(), f"to begin: cp {renewed} {golden}"
+    assert text == golden.read_text(), f"to renew: cp {renewed} {golden}"
+
+
+def test_a_run_folder_names_no_absolute_path(tmp_path: Path) -> None:
+    case.copy_of(case.TINY, tmp_path / "tiny-base")
+    done = worker.scaffold(case.order(tmp_path, **DEMO))
+    for file in done.files:
+        assert str(tmp_path) not in file.text
+    shutil.rmtree(tmp_path / "tiny-base")

@@ -1,0 +1,146 @@
+"""The tokenizer component: ids are transformers' own, and the end-of-turn token is trained."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torchtune_case as case
+from torchtune.data import Message
+from torchtune.models.qwen2_5 import qwen2_5_tokenizer
+
+from tuneloop.workers.torchtune.components.dataset import IGNORED, sft_dataset
+from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer, Turn
+from tuneloop.workers.torchtune.families import read_model
+
+MESSAGES = [
+    Message(role="system", content="You answer in capitals.", masked=True),
+    Message(role="user", content="capitalize: wOrd", masked=True),
+    Message(role="assistant", content="Word", masked=False),
+    Message(role="user", content="naïve 東京 <b>", masked=True),
+    Message(role="assistant", content="Naïve", masked=False),
+]
+TURNS = [Turn(item.role, item.text_content, item.masked) for item in MESSAGES]
+
+
+def chat_tokenizer(folder: Path, max_seq_len: int | None = None, prompt: list[str] | None = None) -> ChatTokenizer:
+    model = read_model(folder)
+    return ChatTokenizer(
+        path=str(model.tokenizer),
+        chat_template=model.family.template_file,
+        end_of_turn=model.family.end_of_turn,
+        pad=model.pad,
+        max_seq_len=max_seq_len,
+        prompt_template=None if prompt is None else {"user": prompt},
+    )
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return case.llama_folder(tmp_path_factory.mktemp("llama"))
+
+
+def torchtunes_own(max_seq_len: int | None):
+    return qwen2_5_tokenizer(
+        path=str(case.TINY / "vocab.json"),
+        merges_file=str(case.TINY / "merges.txt"),
+        special_tokens_path=str(case.TINY / "special_tokens.json"),
+        max_seq_len=max_seq_len,
+    )
+
+
+def test_ids_and_mask_equal_torchtunes_without_a_limit() -> None:
+    assert chat_tokenizer(case.TINY).tokenize_messages(MESSAGES) == torchtunes_own(None).tokenize_messages(MESSAGES)
+
+
+def test_the_end_of_turn_is_trained_under_a_limit() -> None:
+    _, theirs = torchtunes_own(400).tokenize_messages(MESSAGES)
+    assert theirs[-1] is True  # torchtune#2792; when this fails, it has been mended
+    tokenizer = chat_tokenizer(case.TINY, max_seq_len=400)
+    tokens, mask = tokenizer.tokenize_messages(MESSAGES)
+    assert (tokens[-1], mask[-1]) == (tokenizer.eos_id, False)
+
+
+def test_a_cut_sample_is_not_taught_to_stop() -> None:
+    whole, mask = chat_tokenizer(case.TINY).tokenize(TURNS)
+    for limit in (40, len(whole) - 1):
+        assert chat_tokenizer(case.TINY, limit).tokenize(TURNS) == (whole[:limit], mask[:limit])
+
+
+def test_a_sample_of_just_the_limit_is_whole() -> None:
+    whole = chat_tokenizer(case.TINY).tokenize(TURNS)
+    assert chat_tokenizer(case.TINY, len(whole[0])).tokenize(TURNS) == whole
+
+
+def test_llama_trains_its_end_of_turn(llama: Path) -> None:
+    tokenizer = chat_tokenizer(llama, max_seq_len=400)
+    tokens, mask = tokenizer.tokenize(TURNS)
+    assert tokens[0] == tokenizer.tokenizer.token_to_id("<|begin_of_text|>")
+    assert (tokens[-1], mask[-1]) == (tokenizer.tokenizer.token_to_id("<|eot_id|>"), False)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama"])
+def test_prompt_ids_equal_transformers(family: str, llama: Path) -> None:
+    from transformers import AutoTokenizer
+
+    folder = case.TINY if family == "qwen2" else llama
+    theirs = AutoTokenizer.from_pretrained(folder)
+    theirs.chat_template = read_model(folder).family.template
+    said = [{"role": turn.role, "content": turn.text} for turn in TURNS[:-1]]
+    wanted = theirs.apply_chat_template(said, add_generation_prompt=True, return_dict=False)
+    assert chat_tokenizer(folder).prompt(TURNS[:-1]) == list(wanted)
+    assert chat_tokenizer(folder).tokenize(TURNS)[0][: len(wanted)] == list(wanted)
+
+
+def test_a_prompt_is_encoded_in_one_piece(llama: Path) -> None:
+    """Piece by piece, Llama 3 would lose the blank between `capitalize:` and the word."""
+    turn = [Turn("user", "wOrd", True), Turn("assistant", "Word", False)]
+    joined = [Turn("user", "capitalize: wOrd", True), Turn("assistant", "Word", False)]
+    for folder in (case.TINY, llama):
+        assert chat_tokenizer(folder, prompt=["capitalize: ", ""]).tokenize(turn) == chat_tokenizer(folder).tokenize(
+            joined
+        )
+
+
+def test_packing_keeps_every_end_of_turn(tmp_path: Path) -> None:
+    case.order(tmp_path, samples=8)
+    tokenizer = chat_tokenizer(case.TINY, max_seq_len=128, prompt=["capitalize: ", ""])
+    packs = sft_dataset(
+        tokenizer,
+        source=str(tmp_path / "data" / "train.jsonl"),
+        format="instruct",
+        columns={"input": "word", "output": "capitalized"},
+        packed=True,
+    )
+    labels = [label for pack in packs for label in pack["labels"].tolist()]
+    assert sum(label == tokenizer.eos_id for label in labels) == 8
+
+
+def test_a_seed_decides_the_order_of_samples(tmp_path: Path) -> None:
+    case.order(tmp_path)
+    said = {"source": str(tmp_path / "data" / "train.jsonl"), "format": "instruct"}
+    said |= {"columns": {"input": "word", "output": "capitalized"}}
+    orders = [list(sft_dataset(chat_tokenizer(case.TINY), seed=seed, **said)) for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(map(str, orders[0])) == sorted(map(str, orders[2]))
+
+
+def test_inputs_are_trained_only_when_asked(tmp_path: Path) -> None:
+    case.order(tmp_path, samples=1)
+    said = {"source": str(tmp_path / "data" / "train.jsonl"), "format": "instruct", "new_system_prompt": "Be brief."}
+    said |= {"columns": {"input": "word", "output": "capitalized"}}
+    few, more = (
+        sum(
+            label != IGNORED
+            for label in sft_dataset(chat_tokenizer(case.TINY), train_on_input=asked, **said)[0]["labels"]
+        )
+        for asked in (False, True)
+    )
+    assert few < more < len(sft_dataset(chat_tokenizer(case.TINY), **said)[0]["tokens"])
+
+
+def test_chats_are_read_turn_by_turn(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "B"}]
+    path.write_text(json.dumps({"messages": messages * 2}) + "\n")
+    labels = sft_dataset(chat_tokenizer(case.TINY), source=str(path), format="chat")[0]["labels"]
+    assert labels.count(chat_tokenizer(case.TINY).eos_id) == 2
