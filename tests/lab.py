@@ -1,7 +1,9 @@
 """A laboratory for tests: experiments on the echo workers, driven through the real command line."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -134,6 +136,28 @@ def runner_pid(folder: Path) -> int | None:
         if fields[1] == "FLOCK" and fields[5].endswith(f":{inode}"):
             return int(fields[4])
     return None
+
+
+def kill(pid: int | None) -> None:
+    assert pid is not None
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_session(folder: Path) -> None:
+    """Kill the runner and every process of its session, jobs included."""
+    session = runner_pid(folder)
+    assert session is not None
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _session(entry) == session:
+            kill(int(entry.name))
+
+
+def _session(process: Path) -> int | None:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[3])
+    except OSError:
+        return None
 
 
 def live_attempts(folder: Path) -> list[Path]:

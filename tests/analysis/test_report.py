@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-from conftest import CHANCES, make_experiment, rows_of
 
+from conftest import CHANCES, make_experiment, rows_of
 from tuneloop.analysis import analyze, summary_table, write
 from tuneloop.analysis.statistics import Interval
 from tuneloop.analysis.visible import plain, visible

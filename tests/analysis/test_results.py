@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from conftest import CHANCES, evaluated, rows_of, trained
 
+from conftest import CHANCES, evaluated, rows_of, trained
 from tuneloop.analysis import analyze, summary_table
 from tuneloop.analysis.samples import MOST
 from tuneloop.analysis.wording import answer, how_judged

@@ -73,6 +73,13 @@ def prepare(folder: Path, design: str = DESIGN) -> Path:
     return folder
 
 
+def designed(folder: Path) -> Path:
+    """Make `folder` with a summary as a person may write it: the design and nothing else."""
+    prepare(folder)
+    (folder / "experiment_summary.md").write_text(f"---\n{DESIGN}---\n")
+    return folder
+
+
 def changed(*changes: tuple[str, str]) -> str:
     text = DESIGN
     for old, new in changes:

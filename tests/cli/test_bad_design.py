@@ -10,6 +10,8 @@ from places import content
 
 BIG = ("{lr: [1e-3, 1e-4]}", f"{{x: {list(range(101))}, y: {list(range(100))}}}")
 NOT_PLAIN = "is not a plain name"
+RESERVED = "choose another; reserved: analysis, base, eval"
+UPDATES = "use one of 'full', 'lora', 'qlora', 'dora' or 'qat'"
 
 CASES: dict[str, tuple[str, int, list[Told]]] = {
     "unknown key": (
@@ -20,66 +22,43 @@ CASES: dict[str, tuple[str, int, list[Told]]] = {
             Told("unknown key `qestion`", 3, "qestion", "did you mean `question`?"),
         ],
     ),
-    "unknown key below": (
-        changed(("{split: test, path", "{split: test, colums: {a: b}, path")),
-        2,
-        [Told("unknown key `data.1.colums`", 8, "data.1.colums", "did you mean `columns`?")],
-    ),
-    "duplicate key": (
-        changed(("controls: {epochs: 2}", "controls: {epochs: 2}\nname: other")),
-        2,
-        [Told("duplicate key `name`", 11, "name", "it stands on line 2 already")],
-    ),
-    "wrong types": (
+    "wrong types and words": (
         changed(
+            ("experiment/1", "experiment/9"),
             ("name: probe", "name: 3"),
+            ("question: Does it hold?", "question: Does it hold?\nmethod: {update: lorra}"),
+            ("{split: test, path", "{split: test, colums: {a: b}, path"),
             ("{lr: [1e-3, 1e-4]}", "{lr: 1e-3}"),
-            ("controls:", "seeds: [1, two]\ncontrols:"),
+            ("controls: {epochs: 2}", "controls: {epochs: 2}\nseeds: []"),
         ),
         2,
         [
+            Told("`schema` is 'tuneloop.experiment/9'", 1, "schema", "use one of 'tuneloop.experiment/1'"),
             Told("`name` should be a valid string, found 3", 2, "name"),
-            Told("`variables.lr` should be a valid list, found 0.001", 9, "variables.lr"),
-            Told("`seeds.1` should be a valid integer, found 'two'", 10, "seeds.1"),
+            Told("`method.update` is 'lorra'", 4, "method.update", UPDATES),
+            Told("unknown key `data.1.colums`", 9, "data.1.colums", "did you mean `columns`?"),
+            Told("`variables.lr` should be a valid list, found 0.001", 10, "variables.lr"),
+            Told("`seeds` needs at least 1, found []", 12, "seeds"),
         ],
     ),
-    "no seeds": (
-        changed(("controls:", "seeds: []\ncontrols:")),
-        2,
-        [Told("`seeds` needs at least 1, found []", 10, "seeds")],
-    ),
-    "unknown word": (
-        changed(("question:", "method: {update: lorra}\nquestion:")),
-        2,
-        [Told("`method.update` is 'lorra'", 3, "method.update", "use one of 'full', 'lora', 'qlora', 'dora' or 'qat'")],
-    ),
-    "another schema": (
-        changed(("experiment/1", "experiment/9")),
-        2,
-        [Told("`schema` is 'tuneloop.experiment/9'", 1, "schema", "use one of 'tuneloop.experiment/1'")],
-    ),
-    "hostile names": (
+    "hostile and reserved names": (
         changed(
-            ("name: probe", "name: ../probe"), ("name: cap", "name: $(touch x)"), ("name: control", 'name: "a\\nb"')
+            ("name: probe", "name: ../probe"),
+            ("name: cap", "name: $(touch x)"),
+            ("[{name: control, kind: control}]", '[{name: "a\\nb"}, {name: Analysis}]'),
         ),
         2,
         [
             Told(f"`name`: name '../probe' {NOT_PLAIN}", 2, "name", PLAIN),
             Told(f"`evaluations.0.name`: name '$(touch x)' {NOT_PLAIN}", 12, "evaluations.0.name", PLAIN),
             Told(f"`runs.0.name`: name 'a\\nb' {NOT_PLAIN}", 14, "runs.0.name", PLAIN),
+            Told("`runs.1.name`: name `Analysis` is reserved", 14, "runs.1.name", RESERVED),
         ],
     ),
-    "reserved name": (
-        changed(("name: control", "name: Analysis")),
+    "duplicate key": (
+        changed(("controls: {epochs: 2}", "controls: {epochs: 2}\nname: other")),
         2,
-        [
-            Told(
-                "`runs.0.name`: name `Analysis` is reserved",
-                14,
-                "runs.0.name",
-                "choose another; reserved: analysis, base, eval",
-            )
-        ],
+        [Told("duplicate key `name`", 11, "name", "it stands on line 2 already")],
     ),
     "too many runs": (
         changed(BIG),
@@ -132,7 +111,6 @@ CASES: dict[str, tuple[str, int, list[Told]]] = {
             )
         ],
     ),
-    "a list": ("- a\n- b\n", 2, [Told("expected keys and values", 1)]),
     "nothing": ("", 2, [Told("expected keys and values", 1)]),
 }
 
@@ -157,7 +135,7 @@ def test_bad_design_is_told_and_nothing_written(tmp_path: Path, design: str, cod
             3,
             ("no cluster profile `lokal`", "did you mean `local`?"),
         ),
-        (changed(("backend: echo\n", "backend: ekko\n")), 3, ("no worker `ekko`", "did you mean `echo`?")),
+        (changed(("backend: echo\n", "backend: ekho\n")), 3, ("no worker `ekho`", "did you mean `echo`?")),
         (
             changed(("backend: echo-eval", "backend: echo-evil")),
             3,
@@ -219,11 +197,16 @@ SUMMARIES: dict[str, tuple[str, list[Told]]] = {
 }
 
 
-@pytest.mark.parametrize("command", ["check-experiment", "scaffold-experiment", "run-experiment", "status", "wait"])
-@pytest.mark.parametrize(("text", "told"), SUMMARIES.values(), ids=SUMMARIES)
-def test_every_command_reads_the_head_alike(tmp_path: Path, text: str, told: list[Told], command: str) -> None:
-    if command != "check-experiment" and told != SUMMARIES["unclosed head"][1]:
-        pytest.skip("one fault is enough for the other commands")
+@pytest.mark.parametrize(
+    ("command", "case"),
+    [
+        *(("check-experiment", case) for case in SUMMARIES),
+        ("run-experiment", "unclosed head"),
+        ("status", "unknown key"),
+    ],
+)
+def test_every_command_reads_the_head_alike(tmp_path: Path, command: str, case: str) -> None:
+    text, told = SUMMARIES[case]
     folder = prepare(tmp_path / "exp")
     (folder / "experiment_summary.md").write_text(text)
     before = content(tmp_path)
@@ -238,12 +221,12 @@ def test_broken_markers_are_told(tmp_path: Path) -> None:
     folder = prepare(tmp_path / "exp")
     summary = folder / "experiment_summary.md"
     summary.write_text(f"{HEAD}\n<!-- tuneloop:begin design -->\nno end\n")
-    before = content(tmp_path)
+    before = summary.read_bytes()
     done = tuneloop(tmp_path, "check-experiment", "exp", "--json")
     assert done.returncode == 2
     (told,) = problems(done)
     assert (told.message, told.line) == ("the markers of the generated block `design` do not pair", 20)
-    assert content(tmp_path) == before
+    assert summary.read_bytes() == before
 
 
 def test_error_json_is_one_document(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ NOBODY = 65534
 def test_killed_writer_leaves_a_whole_file(tmp_path: Path, sync: str) -> None:
     path = tmp_path / "file"
     luck = random.Random(7)
-    for _ in range(12):
+    for _ in range(8):
         writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(path), sync], stdout=subprocess.PIPE)
         assert writer.stdout is not None
         writer.stdout.readline()

@@ -58,7 +58,7 @@ def test_many_copies_run_once(tmp_path: Path) -> None:
 def test_lock_lives_as_long_as_the_job(tmp_path: Path) -> None:
     child = claim(tmp_path, "sleep", "1.5", wait=False)
     lock = tmp_path / "a" / "t.0" / "lock"
-    until(lambda: (tmp_path / "a" / "t.0" / "group.json").exists())
+    until((tmp_path / "a" / "t.0" / "group.json").exists)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     assert is_held(lock), "the job outlives the process that claimed"
@@ -68,7 +68,7 @@ def test_lock_lives_as_long_as_the_job(tmp_path: Path) -> None:
 
 def test_asked_to_end_it_ends_the_whole_job(tmp_path: Path) -> None:
     child = claim(tmp_path, "bash", "-c", "sleep 60; true", wait=False)
-    until(lambda: (tmp_path / "a" / "t.0" / "group.json").exists())
+    until((tmp_path / "a" / "t.0" / "group.json").exists)
     os.kill(child.pid, signal.SIGTERM)
     assert child.wait(timeout=20) == 143
     assert json.loads((tmp_path / "a" / "t.0" / "exit.json").read_text())["code"] == 143

@@ -4,15 +4,28 @@ The victims take turns: the command that follows, the runner, the runner's whole
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab import cli, command, live_attempts, make_echo, plan_id, results, run, runner_pid, starts, states, until
+
+from lab import (
+    cli,
+    command,
+    kill,
+    kill_session,
+    live_attempts,
+    make_echo,
+    plan_id,
+    results,
+    run,
+    runner_pid,
+    starts,
+    states,
+    until,
+)
 
 # The command under test imports this at start: it dies at the n-th journal event, before or after writing it.
 _SITE = """
@@ -47,32 +60,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, scaffolded: Path) -> P
     return folder
 
 
-def kill(pid: int | None) -> None:
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-
-
-def kill_session(folder: Path) -> None:
-    """Kill the runner and every process of its session, jobs included."""
-    session = runner_pid(folder)
-    assert session is not None
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == session:
-                with_suppressed(lambda pid=int(entry.name): os.kill(pid, signal.SIGKILL))
-
-
-def with_suppressed(act: Callable[[], None]) -> None:
-    try:
-        act()
-    except ProcessLookupError:
-        return
-
-
 def kill_job(folder: Path) -> None:
     start = json.loads((live_attempts(folder)[0] / "start.json").read_text())
     kill(start["pid"])
@@ -94,7 +81,9 @@ POINTS = [(number, when) for number in range(1, EVENTS + 1) for when in ("before
 
 
 @pytest.mark.parametrize("at", range(len(POINTS)), ids=lambda at: f"{POINTS[at][1]}-{POINTS[at][0]}-{VICTIMS[at % 4]}")
-def test_a_killed_pass_ends_like_an_undisturbed_one(at: int, tmp_path: Path, scaffolded: Path, undisturbed: Path) -> None:
+def test_a_killed_pass_ends_like_an_undisturbed_one(
+    at: int, tmp_path: Path, scaffolded: Path, undisturbed: Path
+) -> None:
     (number, when), victim = POINTS[at], VICTIMS[at % 4]
     folder = tmp_path / "exp"
     shutil.copytree(scaffolded, folder)

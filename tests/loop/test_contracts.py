@@ -9,7 +9,21 @@ import time
 from pathlib import Path
 
 import pytest
-from lab import as_json, cli, command, live_attempts, make_echo, plan_id, results, run, runner_pid, starts, states, until
+
+from lab import (
+    as_json,
+    cli,
+    command,
+    live_attempts,
+    make_echo,
+    plan_id,
+    results,
+    run,
+    runner_pid,
+    starts,
+    states,
+    until,
+)
 
 
 def edit(folder: Path, old: str, new: str) -> None:
@@ -150,7 +164,9 @@ def test_workers_are_usable_alone(tmp_path: Path) -> None:
 
 def test_scaffolding_twice_writes_nothing(tmp_path: Path) -> None:
     folder = make_echo(tmp_path / "exp")
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix in (".slurm", ".yaml", ".json")}
+    before = {
+        path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix in (".slurm", ".yaml", ".json")
+    }
     assert as_json("scaffold-experiment", folder)["written"] == {"analysis": 0, "echo": 0, "echo-eval": 0}
     after = {path: path.stat().st_mtime_ns for path in before}
     assert before == after

@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import shutil
+import string
 import subprocess
 import sys
 import time
@@ -18,7 +20,6 @@ from tuneloop.workers.torchtune import worker
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "examples" / "tiny-base"
-DATA = ROOT / "examples" / "capitalization" / "data"
 BIN = Path(sys.executable).parent
 MODULE = "tuneloop.workers.torchtune"
 
@@ -50,16 +51,22 @@ def head(**changes: Any) -> dict[str, Any]:
 def order(
     folder: Path, *, gpus: int = 0, seen: dict[str, Usage] | None = None, samples: int = 16, **changes: Any
 ) -> Order:
-    """Return an order on a new experiment in `folder`, with the first samples of the example's data."""
+    """Return an order on a new experiment in `folder`, with as many training samples and at most 100 others."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
-    for split in ("train", "validation"):
-        lines = (DATA / f"{split}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    for split, count in {"train": samples, "validation": min(samples, 100)}.items():
         target = folder / "data" / f"{split}.jsonl"
         if not target.exists():
-            target.write_text("".join(lines[:samples]), encoding="utf-8")
+            target.write_text("".join(f"{json.dumps(row)}\n" for row in words(split, count)), encoding="utf-8")
     design = validate(Design, head(**changes))
     machine = Machine("local", gpus, 2, sys.executable)
     return Order(str(folder), design, expand(design), machine, seen=seen or {})
+
+
+def words(split: str, count: int) -> list[dict[str, str]]:
+    """Return words to capitalize; the same for ever, since losses are stored for them."""
+    stream = random.Random(f"torchtune_case/{split}")
+    made = ["".join(stream.choices(string.ascii_letters, k=stream.randint(3, 6))) for _ in range(count)]
+    return [{"word": word, "capitalized": word.capitalize()} for word in made]
 
 
 def scaffolded(asked: Order) -> Scaffolded:

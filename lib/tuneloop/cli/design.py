@@ -159,6 +159,7 @@ def _flags(
         model=placed(Path(model), folder, model) if model else None,
         data=data,
         evaluations=evaluations,
+        metrics={"primary": {"evaluation": evaluations[0]["name"]}} if evaluations else None,
         runs=[{"name": "control", "kind": "control"}] if evaluations else None,
         seeds=_seeds(seeds) if seeds else None,
     )

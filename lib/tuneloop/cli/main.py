@@ -1,6 +1,5 @@
 """The console script: all commands, and the one place that turns errors into words and exit codes."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,10 +67,6 @@ def _run() -> int:
     except KeyboardInterrupt:
         # Ending a follower ends nothing: the jobs are not its children.
         return 130
-    except BrokenPipeError:
-        # Python flushes once more at its end; whoever read our output has gone.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         refused = input_error(error, Path(error.filename or "."))
         write_error(refused.problems, refused.exit_code, as_json=as_json)

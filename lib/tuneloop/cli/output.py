@@ -75,7 +75,7 @@ def _shortened(value: Mapping[str, Any]) -> dict[str, Any]:
 def _first(items: Sequence[Any], room: int) -> list[Any]:
     kept = []
     for item in items:
-        room -= len(json.dumps(item, indent=3, default=str)) + 4  # indented once more inside its list
+        room -= _length([[item]]) - 8  # its text at this depth, with its indent, comma and line end
         if room < 0:
             break
         kept.append(item)

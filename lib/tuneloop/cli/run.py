@@ -218,10 +218,13 @@ def _show(folder: Path, plan: "Plan", *, as_json: bool, everything: bool = False
 
 
 def _show_left(folder: Path, plan: "Plan") -> None:
-    if plan.left:
-        states = sorted({status.state for status in plan.left})
+    stale = [status for status in plan.left if status.state == "stale"]
+    undone = sorted({status.state for status in plan.left} - {"stale"})
+    if undone:
         again = f"`tuneloop retry {typed(folder)} --failed` tries them again"
-        say(f"left alone: {len(plan.left)} {' or '.join(states)}; {again}")
+        say(f"left alone: {len(plan.left) - len(stale)} {' or '.join(undone)}; {again}")
+    if stale:
+        say(f"left alone: {len(stale)} stale; `tuneloop scaffold-experiment {typed(folder)}` says what changed")
 
 
 def _plan_data(folder: Path, plan: "Plan", handed: int | None) -> dict[str, Any]:

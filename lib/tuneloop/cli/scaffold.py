@@ -1,12 +1,15 @@
 """`scaffold-experiment` and `scaffold-<tool>` for every worker."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuneloop.cli.output import All, DryRun, Folder, Json, say, typed, write_json
+from tuneloop.cli.output import All, DryRun, Folder, Json, note, say, typed, write_json
+
+if TYPE_CHECKING:
+    from tuneloop.loop.scaffold import ScaffoldPlan
 
 Replace = Annotated[
     list[str] | None, typer.Option("--replace", metavar="RUN", help="Set this run's results aside and scaffold anew.")
@@ -75,18 +78,11 @@ def _scaffold(
         log = EventLog(experiment.layout.folder, "scaffold-experiment")
         log.event(f"{len(experiment.runs)} runs, {len(plan.jobs)} jobs, {sum(written.values())} files written")
     if as_json:
-        write_json(
-            {
-                "schema": "tuneloop.scaffold/1",
-                "experiment": str(experiment.layout.folder),
-                "jobs": len(plan.jobs),
-                "files": len(plan.files),
-                "written": written,
-                "changed": [{"run": item.run, "job": item.key, "changes": item.changes} for item in plan.changed],
-            },
-            whole=everything,
-        )
+        write_json(_data(plan, written), whole=everything)
         return
+    for worker, found in plan.workers.items():
+        for text in found.notes:
+            note(f"note: {worker}: {text}")
     if dry_run:
         for file in plan.files:
             say(f"would write {file.path}")
@@ -95,3 +91,15 @@ def _scaffold(
         return
     say(f"{len(plan.jobs)} jobs for {len(experiment.runs)} runs; {sum(written.values())} files written")
     say(f"next: tuneloop run-{only or 'experiment'} {typed(folder)}")
+
+
+def _data(plan: "ScaffoldPlan", written: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "schema": "tuneloop.scaffold/1",
+        "experiment": str(plan.experiment.layout.folder),
+        "jobs": len(plan.jobs),
+        "files": len(plan.files),
+        "written": dict(written),
+        "notes": [f"{worker}: {text}" for worker, found in plan.workers.items() for text in found.notes],
+        "changed": [{"run": item.run, "job": item.key, "changes": item.changes} for item in plan.changed],
+    }

@@ -2,13 +2,13 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.shell import checked_name
-from tuneloop.experiment.design import Design, ExtraRun
+from tuneloop.experiment.design import Design, Evaluation, ExtraRun
 from tuneloop.experiment.work import Setting
 
 Kind = Literal["train", "control", "eval-only"]
@@ -36,6 +36,16 @@ class Run:
     def epochs(self) -> int:
         """Passes over the training data; 1 where the design is silent. A run that does not train has none."""
         return int(self.value("epochs", 1)) if self.kind == "train" else 0
+
+    def evaluated_at(self, evaluation: Evaluation) -> Sequence[int | None]:
+        """Return the epochs at which this run is evaluated; None once for a model as it is."""
+        if self.kind != "train":
+            return [None]
+        if evaluation.epochs == "all":
+            return range(self.epochs)
+        if evaluation.epochs == "last":
+            return [self.epochs - 1]
+        return sorted(set(evaluation.epochs))
 
 
 def expand(design: Design) -> list[Run]:

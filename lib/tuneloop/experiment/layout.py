@@ -51,6 +51,10 @@ class RunLayout:
     def eval_script(self, name: str, epoch: int | None) -> Path:
         return self.eval / f"{_evaluated(name, epoch)}.slurm"
 
+    def eval_request(self, name: str, epoch: int | None) -> Path:
+        """What the evaluation's script was scaffolded with."""
+        return self.eval / f"{_evaluated(name, epoch)}.json"
+
     def eval_log(self, name: str, epoch: int | None) -> Path:
         return self.eval_logs / f"{_evaluated(name, epoch)}.eval"
 

@@ -78,18 +78,8 @@ def _evaluations(order: Order) -> Iterator[tuple[Run, Evaluation, int | None]]:
     for run in order.runs:
         for evaluation in order.design.evaluations:
             if evaluation.backend == "echo-eval":
-                for epoch in _epochs(run, evaluation):
+                for epoch in run.evaluated_at(evaluation):
                     yield run, evaluation, epoch
-
-
-def _epochs(run: Run, evaluation: Evaluation) -> Sequence[int | None]:
-    if run.kind != "train":
-        return [None]
-    if evaluation.epochs == "all":
-        return range(run.epochs)
-    if evaluation.epochs == "last":
-        return [run.epochs - 1]
-    return [epoch for epoch in evaluation.epochs if epoch < run.epochs]
 
 
 def _model_faults(order: Order) -> Iterator[Fault]:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tuneloop.workers.adapters import hide_old_torchao
 from tuneloop.workers.inspect.request import attempt_folder
 
 
@@ -21,17 +22,3 @@ def evaluate(arguments: Sequence[str]) -> int:
     sys.argv = ["inspect", "eval", *arguments]
     runpy.run_module("inspect_ai", run_name="__main__", alter_sys=True)
     return 0
-
-
-def hide_old_torchao() -> None:
-    """Let peft answer its own question, which it asks once and remembers, while torchao is hidden from it."""
-    from unittest.mock import patch
-
-    from peft import import_utils
-
-    try:
-        import_utils.is_torchao_available()
-    except ImportError:
-        gone = import_utils.importlib_metadata.PackageNotFoundError("torchao")
-        with patch.object(import_utils.importlib_metadata, "version", side_effect=gone):
-            import_utils.is_torchao_available()

@@ -86,6 +86,7 @@ def _environment(machine: Machine) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
         "OMP_NUM_THREADS": str(machine.cpus),
+        "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait slow a busy machine down
     }
 
 

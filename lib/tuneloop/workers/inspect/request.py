@@ -51,7 +51,7 @@ class Request:
 
 
 def request_path(run: RunLayout, evaluation: str, epoch: int | None) -> Path:
-    return run.eval_script(evaluation, epoch).with_suffix(".json")
+    return run.eval_request(evaluation, epoch)
 
 
 def render_request(request: Request) -> str:

@@ -15,7 +15,6 @@ from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import Row
 from tuneloop.workers import Order
 from tuneloop.workers.inspect.request import read_request, request_path
-from tuneloop.workers.inspect.scaffold import chosen_epochs
 from tuneloop.workers.inspect.verify import DIGEST
 
 # Large parts of a sample that no row needs.
@@ -30,7 +29,7 @@ def rows(order: Order) -> Sequence[Row]:
         for evaluation in order.design.evaluations:
             if evaluation.backend != "inspect":
                 continue
-            for epoch in chosen_epochs(run, evaluation):
+            for epoch in run.evaluated_at(evaluation):
                 path = folder.eval_log(evaluation.name, epoch)
                 wanted = _digest(request_path(folder, evaluation.name, epoch))
                 result.extend(log_rows(path, wanted, run.name, evaluation.name, epoch))

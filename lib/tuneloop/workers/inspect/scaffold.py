@@ -1,7 +1,7 @@
 """Scaffold: every evaluation of the runs as a request, a script and a job, or every fault. Writes nothing."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,17 +87,6 @@ def estimates(order: Order) -> Mapping[JobKey, Estimate]:
     return result
 
 
-def chosen_epochs(run: Run, evaluation: Evaluation) -> Sequence[int | None]:
-    """Return the epochs of the run at which it is evaluated; None once for a model as it is."""
-    if run.kind != "train":
-        return [None]
-    if evaluation.epochs == "all":
-        return range(run.epochs)
-    if evaluation.epochs == "last":
-        return [run.epochs - 1]
-    return sorted(set(evaluation.epochs))
-
-
 def _plans(order: Order, found: Found) -> Iterator[Plan]:
     for index, evaluation in enumerate(order.design.evaluations):
         if evaluation.backend != "inspect":
@@ -140,7 +129,7 @@ def _requests(order: Order, plans: list[Plan], found: Found) -> Iterator[tuple[R
     costs: dict[str, Estimate] = {}
     for run in order.runs:
         for plan in plans:
-            for epoch in chosen_epochs(run, plan.evaluation):
+            for epoch in run.evaluated_at(plan.evaluation):
                 try:
                     subject = models.subject(run, epoch)
                     name = plan.evaluation.name

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.errors import FailedError
+from tuneloop.workers.adapters import hide_old_torchao
 from tuneloop.workers.torchtune.attempts import Setup
 
 
@@ -44,24 +45,6 @@ def finite(model: Any) -> bool:
     import torch
 
     return all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
-
-
-def hide_old_torchao() -> None:
-    """Let peft take a torchao that it finds too old for one that is not there.
-
-    peft 0.19 and later refuse to load any adapter beside a torchao below 0.16, needed or not; torchtune 0.6.1 does
-    not import beside a newer one. peft asks once and remembers the answer, so it is asked while torchao is hidden.
-    """
-    from unittest.mock import patch
-
-    from peft import import_utils
-
-    try:
-        import_utils.is_torchao_available()
-    except ImportError:
-        hidden = import_utils.importlib_metadata.PackageNotFoundError("torchao")
-        with patch.object(import_utils.importlib_metadata, "version", side_effect=hidden):
-            import_utils.is_torchao_available()
 
 
 def _first_adapter(folder: Path, base: Any) -> Any:

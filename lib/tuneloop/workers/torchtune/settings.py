@@ -8,7 +8,7 @@ from tuneloop.documents.errors import did_you_mean
 from tuneloop.experiment.design import Design
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.work import Machine, Setting
-from tuneloop.workers.torchtune.components.rows import order_of
+from tuneloop.workers.torchtune.components.order import order_of
 from tuneloop.workers.torchtune.data import packs
 from tuneloop.workers.torchtune.fields import FIELDS, OWNER, Field
 from tuneloop.workers.torchtune.inputs import Faults, Inputs

@@ -26,10 +26,10 @@ from tuneloop.workers.torchtune.attempts import (
     this_attempt,
     verified_of,
 )
+from tuneloop.workers.torchtune.auditing import Validation, audit, no_loss, validation_loss
 from tuneloop.workers.torchtune.finishing import finish
 from tuneloop.workers.torchtune.history import chain_of_metrics, metrics_text
 from tuneloop.workers.torchtune.loading import Base, finite, load
-from tuneloop.workers.torchtune.validating import Validation, audit, no_loss, validation_loss
 from tuneloop.workers.torchtune.weights import ADAPTER_STATE, adapter_files, weight_files
 
 

@@ -1,4 +1,4 @@
 """Components that generated configs name: torchtune imports them by their dotted path.
 
-`tokenizer` and `rows` need neither torch nor torchtune, so that verify reads data exactly as training does.
+`tokenizer` and `order` need neither torch nor torchtune, so that verify reads data exactly as training does.
 """

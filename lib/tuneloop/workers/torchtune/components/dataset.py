@@ -5,7 +5,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from tuneloop.workers.torchtune.components.rows import order_of
+from tuneloop.workers.torchtune.components.order import order_of
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer
 from tuneloop.workers.torchtune.data import Reading, read_samples, reading, turns
 

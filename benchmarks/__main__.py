@@ -1,0 +1,18 @@
+"""`python -m benchmarks [NAME …]`: run the measurements and print one table."""
+
+import sys
+
+from benchmarks import overhead, scaffolding, startup
+
+_ALL = {"startup": startup.measure, "scaffolding": scaffolding.measure, "overhead": overhead.measure}
+
+
+def main() -> None:
+    print(f"{'what':52} {'measured':>12} {'promised':>12}")
+    for name in sys.argv[1:] or _ALL:
+        for what, measured, promised in _ALL[name]():
+            print(f"{what:52} {measured:>12} {promised:>12}")
+
+
+if __name__ == "__main__":
+    main()
