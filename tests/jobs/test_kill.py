@@ -27,6 +27,8 @@ from lab import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 # The command under test imports this at start: it dies at the n-th journal event, before or after writing it.
 _SITE = """
 import os, signal, sys

@@ -25,6 +25,8 @@ from lab import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def edit(folder: Path, old: str, new: str) -> None:
     summary = folder / "experiment_summary.md"

@@ -184,6 +184,9 @@ def _loss(analysis: Analysis) -> Iterator[Picture]:
     axes.set_ylabel("loss (nats per token)")
     if _skewed([loss for curve in curves.values() for _, loss in curve.losses]):
         axes.set_yscale("log")
+        # matplotlib writes powers of ten as mathematics, which is switched off here.
+        axes.yaxis.set_major_formatter(lambda value, _place: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda _value, _place: "")
     _legend(figure, analysis, list(curves), control=False)
     yield _picture(
         figure,

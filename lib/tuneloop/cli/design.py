@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tuneloop.cli.output import All, DryRun, Folder, Json, note, say, table, typed, write_json
+from tuneloop.cli.output import All, DryRun, Folder, Json, note, say, table, write_json
 from tuneloop.documents.errors import InputError
+from tuneloop.documents.shell import typed
 
 Text = Annotated[str | None, typer.Option(show_default=False)]
 

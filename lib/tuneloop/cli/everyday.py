@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuneloop.cli.output import All, Folder, Json, say, table, typed, write_json
+from tuneloop.cli.output import All, Folder, Json, say, table, write_json
+from tuneloop.documents.shell import typed
 
 if TYPE_CHECKING:
     from tuneloop.experiment.read import Experiment

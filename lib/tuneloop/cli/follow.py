@@ -13,7 +13,7 @@ from tuneloop.jobs.facts import Facts, progress
 from tuneloop.jobs.state import ENDED, JobStatus
 from tuneloop.jobs.tables import counts
 from tuneloop.loop.orders import Crew
-from tuneloop.loop.run import outcome, refuse_stopped
+from tuneloop.loop.run import outcome, refuse_stopped, refuse_unstarted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -36,6 +36,7 @@ def follow(folder: Path, timeout: float | None, *, live: bool, quiet: bool = Fal
             view.show(board)
             code = outcome(board)
             if code is not None:
+                refuse_unstarted(experiment, board)
                 return code
             waited = time.monotonic() - began
             if timeout is not None and waited >= timeout:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,11 +25,6 @@ def say(text: str = "") -> None:
 
 def note(text: str) -> None:
     sys.stderr.write(f"{text}\n")
-
-
-def typed(path: Path) -> str:
-    """Return a path as a person types it in a shell."""
-    return shlex.quote(str(path))
 
 
 def write_json(value: Mapping[str, Any], *, whole: bool = False) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuneloop.cli.output import All, DryRun, Folder, Json, say, table, typed, write_json
+from tuneloop.cli.output import All, DryRun, Folder, Json, say, table, write_json
 from tuneloop.documents.errors import InputError
+from tuneloop.documents.shell import typed
 
 if TYPE_CHECKING:
     from tuneloop.loop.run import Choice, Plan

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuneloop.cli.output import All, DryRun, Folder, Json, note, say, typed, write_json
+from tuneloop.cli.output import All, DryRun, Folder, Json, note, say, write_json
+from tuneloop.documents.shell import typed
 
 if TYPE_CHECKING:
     from tuneloop.loop.scaffold import ScaffoldPlan

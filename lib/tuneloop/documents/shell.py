@@ -3,6 +3,7 @@
 import re
 import shlex
 import unicodedata
+from pathlib import Path
 from typing import NewType
 
 from tuneloop.documents.errors import InputError
@@ -23,6 +24,11 @@ def checked_name(text: str, what: str = "name") -> Name:
     if text.casefold() in _RESERVED:
         raise ValueError(f"{what} `{text}` is reserved\nchoose another; reserved: {', '.join(sorted(_RESERVED))}")
     return Name(text)
+
+
+def typed(path: Path) -> str:
+    """Return a path as a person types it in a shell, for a hint."""
+    return shlex.quote(str(path))
 
 
 def quote(value: object) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from tuneloop.documents.errors import InputError, Problem, did_you_mean
 from tuneloop.documents.files import read_text
 from tuneloop.documents.frontmatter import StrictYAMLHandler, parse
+from tuneloop.documents.shell import typed
 from tuneloop.documents.yamltext import lines_of
 from tuneloop.experiment.design import Design, faults
 from tuneloop.experiment.expand import Run, expand
@@ -52,7 +53,7 @@ def read_experiment(folder: Path) -> Experiment:
             Problem(
                 "no experiment here",
                 folder,
-                hint=f"`tuneloop design-experiment {folder} --help` makes one",
+                hint=f"`tuneloop design-experiment {typed(folder)} --help` makes one",
             )
         )
     text = read_text(layout.summary)

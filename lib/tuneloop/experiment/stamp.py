@@ -9,7 +9,7 @@ from tuneloop.experiment.expand import Run
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.work import JobKey, evaluation_of, to_json
 
-_TRAINING = ("method", "backend", "preset", "model", "cluster")
+_TRAINING = ("method", "backend", "preset", "model")
 _TRAINING_SPLITS = ("train", "validation")
 
 

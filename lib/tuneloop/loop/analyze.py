@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tuneloop.documents.errors import InputError, Problem
 from tuneloop.documents.logs import EventLog
+from tuneloop.documents.shell import typed
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import COLLECT, JobKey, Row, eval_key, train_key
 from tuneloop.jobs.board import Board, read_board
@@ -43,7 +44,7 @@ def analyze(experiment: Experiment) -> Analyzed:
     board = read_board(experiment, crew.executor())
     rows = collect_rows(experiment, board, crew)
     if not rows:
-        hint = f"`tuneloop status {layout.folder}` shows what runs"
+        hint = f"`tuneloop status {typed(layout.folder)}` shows what runs"
         raise InputError(Problem("no job is done yet: there is nothing to analyze", layout.summary, hint=hint))
     states = {str(key): status.state for key, status in board.states.items() if key != COLLECT}
     result = analysis.analyze(experiment, rows, states=states)

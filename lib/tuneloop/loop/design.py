@@ -140,7 +140,6 @@ def parse_assignments(items: Sequence[str], option: str, *, several: bool) -> di
         elif name in found:
             problems.add(f"`{option} {name}` is given twice", hint="give all its values at once, with commas")
         else:
-            values = [load_yaml(part) for part in text.split(",")]
-            found[name] = values if several else load_yaml(text)
+            found[name] = load_yaml(f"[{text}]") if several else load_yaml(text)
     problems.raise_if_any()
     return found

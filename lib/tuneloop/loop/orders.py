@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tuneloop.documents.config import Configuration, load
+from tuneloop.documents.errors import MissingError, Problem
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import JobSpec, Machine, Usage
@@ -24,7 +25,10 @@ class Crew:
         self.experiment = experiment
         self.configuration = configuration or load(experiment.layout.folder)
         self.cluster = experiment.design.cluster
-        self.profile = self.configuration.profile(self.cluster)
+        try:
+            self.profile = self.configuration.profile(self.cluster)
+        except MissingError as error:
+            raise MissingError(_placed(experiment, ("cluster",), error)) from None
 
     @property
     def trainer(self) -> str:
@@ -34,8 +38,21 @@ class Crew:
     def evaluators(self) -> list[str]:
         return list(dict.fromkeys(item.backend for item in self.experiment.design.evaluations))
 
+    @property
+    def trains(self) -> bool:
+        return any(run.kind == "train" for run in self.experiment.runs)
+
+    @property
+    def names(self) -> list[str]:
+        """The workers that have something to do, in the order of their work."""
+        return list(dict.fromkeys([*([self.trainer] if self.trains else []), *self.evaluators]))
+
     def remote(self, name: str) -> Remote:
-        return Remote(load_worker(name), self.machine(name).python)
+        """Return a worker as seen from here. Raises MissingError with the line that names it."""
+        try:
+            return Remote(load_worker(name), self.machine(name).python)
+        except MissingError as error:
+            raise MissingError(_placed(self.experiment, self._named_at(name), error)) from None
 
     def executor(self) -> Executor:
         return executor_for(self.experiment.layout, self.cluster, self.profile)
@@ -59,6 +76,12 @@ class Crew:
             seen=self._seen(),
         )
 
+    def _named_at(self, name: str) -> tuple[str | int, ...]:
+        if name == self.trainer:
+            return ("backend",)
+        index = [item.backend for item in self.experiment.design.evaluations].index(name)
+        return ("evaluations", index, "backend")
+
     def _seen(self) -> Mapping[str, Usage]:
         """Return what verified attempts of this experiment used, for estimates."""
         specs = all_specs(read_jobs(self.experiment.layout))
@@ -68,3 +91,8 @@ class Crew:
             if used:
                 found[str(key)] = used[-1]
         return found
+
+
+def _placed(experiment: Experiment, at: tuple[str | int, ...], error: MissingError) -> list[Problem]:
+    """Return the problems of an error with their place in the design."""
+    return [experiment.problem(at, problem.message, problem.hint) for problem in error.problems]

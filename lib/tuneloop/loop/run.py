@@ -7,8 +7,9 @@ returns at once; the executor runs the jobs.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tuneloop.documents.errors import FailedError, InputError, Problem
+from tuneloop.documents.errors import FailedError, InputError, Problem, did_you_mean
 from tuneloop.documents.logs import EventLog
+from tuneloop.documents.shell import typed
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, State
@@ -98,11 +99,12 @@ def start(experiment: Experiment, executor: Executor, plan: Plan, choice: Choice
 
 def cancel(experiment: Experiment, executor: Executor, runs: Sequence[str], *, by: str) -> list[JobKey]:
     """Ask the jobs of the runs (all without any) to end; return their keys. Raises InputError when none goes."""
+    layout = experiment.layout
     board = read_board(experiment, executor)
-    known = {spec.run for spec in board.specs}
+    known = sorted({spec.run for spec in board.specs if spec.run})
     unknown = [run for run in runs if run not in known]
     if unknown:
-        raise InputError([Problem(f"no run `{run}` is scaffolded") for run in unknown])
+        raise InputError([Problem(f"no run `{run}`", layout.summary, hint=did_you_mean(run, known)) for run in unknown])
     wanted = {spec.key for spec in board.specs if not runs or spec.run in runs}
     going = [status for status in board.going if status.key in wanted]
     keys = [status.key for status in going]
@@ -120,13 +122,20 @@ def outcome(board: Board) -> int | None:
     return 0 if all(status.state == "done" for status in touched) else 1
 
 
+def refuse_unstarted(experiment: Experiment, board: Board) -> None:
+    """Raise InputError when there is nothing to wait for: no job was ever handed over."""
+    if all(status.state == "planned" for status in board.states.values()):
+        hint = f"`tuneloop run-experiment {typed(experiment.layout.folder)}`"
+        raise InputError(Problem("nothing was handed over yet", experiment.layout.summary, hint=hint))
+
+
 def refuse_stopped(experiment: Experiment, board: Board, executor: Executor) -> None:
     """Raise FailedError when jobs wait and nothing will ever start them."""
     running = any(status.state == "running" for status in board.going)
     if board.going and not running and not executor.alive():
         raise FailedError(
             f"{len(board.going)} jobs wait, but the runner has stopped",
-            hint=f"`tuneloop run-experiment {experiment.layout.folder}` goes on where it was",
+            hint=f"`tuneloop run-experiment {typed(experiment.layout.folder)}` goes on where it was",
         )
 
 
@@ -155,7 +164,7 @@ def _spent(board: Board) -> float:
 
 
 def _refuse_outdated(experiment: Experiment, board: Board) -> None:
-    folder = experiment.layout.folder
+    folder = typed(experiment.layout.folder)
     if not board.specs:
         raise InputError(
             Problem("nothing is scaffolded", experiment.layout.summary, hint=f"`tuneloop scaffold-experiment {folder}`")

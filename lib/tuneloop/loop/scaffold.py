@@ -9,10 +9,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 from tuneloop.documents.errors import InputError, Problem
 from tuneloop.documents.files import make_folder, write_text
 from tuneloop.documents.logs import EventLog
+from tuneloop.documents.shell import typed
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.layout import Layout
@@ -72,34 +74,32 @@ def plan_scaffold(experiment: Experiment, crew: Crew, only: Sequence[str] | None
 
     Raises one InputError with every fault that the workers find in the design.
     """
-    names = list(dict.fromkeys([crew.trainer, *crew.evaluators]))
-    trains = any(run.kind == "train" for run in experiment.runs)
-    asked = [name for name in names if only is None or name in only]
-    workers: dict[str, Scaffolded] = {}
-    estimates: dict[str, Estimate] = {}
-    versions: dict[str, Mapping[str, str]] = {}
-    trained = _trained_before(experiment, crew) if crew.trainer not in asked else []
+    asked = [name for name in crew.names if only is None or name in only]
+    _refuse_untrained(experiment, crew, asked)
+    trained = [] if crew.trainer in asked else _trained_before(experiment, crew)
+    answers: dict[str, dict[str, Any]] = {}
     problems: list[Problem] = []
     for name in asked:
-        if name == crew.trainer and not trains:
-            continue
-        if name != crew.trainer and trains and not trained and not problems:
-            raise InputError(
-                f"`{name}` needs the training jobs",
-                hint=f"`tuneloop scaffold-{crew.trainer} {experiment.layout.folder}` first",
-            )
-        answer = crew.remote(name).ask(crew.order(name, trained), "versions", "scaffold", "estimate")
-        workers[name], versions[name] = answer["scaffold"], answer["versions"]
-        estimates |= answer["estimate"]
-        problems += [experiment.problem(fault.at, fault.message, fault.hint) for fault in workers[name].faults]
+        # Evaluations of runs that cannot be trained would only repeat what is wrong with the training.
+        runs = [run for run in experiment.runs if run.kind != "train" or not problems]
+        order = crew.order(name, trained, runs)
+        answers[name] = crew.remote(name).ask(order, "versions", "scaffold", "estimate")
+        found: Scaffolded = answers[name]["scaffold"]
+        problems += [experiment.problem(fault.at, fault.message, fault.hint) for fault in found.faults]
         if name == crew.trainer:
-            trained = list(workers[name].jobs)
+            trained = list(found.jobs)
     if problems:
-        raise InputError(problems)
+        raise InputError(list(dict.fromkeys(problems)))
+    workers = {name: answer["scaffold"] for name, answer in answers.items()}
     if only is None:
-        jobs = [job for item in workers.values() for job in item.jobs]
-        workers[ANALYSIS] = _collect(experiment, crew, jobs)
-    return ScaffoldPlan(experiment, workers, estimates, versions, tuple(_changes(experiment, workers)))
+        workers[ANALYSIS] = _collect(experiment, crew, [job for item in workers.values() for job in item.jobs])
+    return ScaffoldPlan(
+        experiment,
+        workers,
+        estimates={key: item for answer in answers.values() for key, item in answer["estimate"].items()},
+        versions={name: answer["versions"] for name, answer in answers.items()},
+        changed=tuple(_changes(experiment, workers)),
+    )
 
 
 def write_scaffold(plan: ScaffoldPlan, crew: Crew, replace: Sequence[str] = ()) -> dict[str, int]:
@@ -139,6 +139,13 @@ def _write_worker(plan: ScaffoldPlan, name: str, item: Scaffolded) -> int:
     write_jobs(layout, name, Stored(item.jobs, stored))
     log.event(f"{len(item.jobs)} jobs, {len(item.files)} files, {changed} written")
     return changed
+
+
+def _refuse_untrained(experiment: Experiment, crew: Crew, asked: Sequence[str]) -> None:
+    """Raise InputError when evaluations are asked for alone and their training is not scaffolded."""
+    if crew.trains and crew.trainer not in asked and not _trained_before(experiment, crew):
+        hint = f"`tuneloop scaffold-{crew.trainer} {typed(experiment.layout.folder)}` first"
+        raise InputError(Problem("the training is not scaffolded", experiment.layout.summary, hint=hint))
 
 
 def _trained_before(experiment: Experiment, crew: Crew) -> list[JobSpec]:
@@ -224,7 +231,7 @@ def _refuse_changes(plan: ScaffoldPlan, replace: Sequence[str], executor: Execut
             )
     going = {status.key for status in read_board(plan.experiment, executor).going}
     problems += [
-        Problem(f"`{item.key}` is still going", layout.summary, hint=f"`tuneloop cancel {layout.folder}` first")
+        Problem(f"`{item.key}` is still going", layout.summary, hint=f"`tuneloop cancel {typed(layout.folder)}` first")
         for item in plan.changed
         if item.run in replace and item.key in going
     ]

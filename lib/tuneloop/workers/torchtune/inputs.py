@@ -57,8 +57,10 @@ class Faults:
     """Collects faults of the design, each once however many runs have it."""
 
     found: list[Fault] = field(default_factory=list)
+    count: int = 0  # with repetitions: tells a run whether it has a fault, told before or not
 
     def add(self, message: str, at: Sequence[str | int] = (), hint: str | None = None) -> None:
+        self.count += 1
         fault = Fault(message, tuple(at), hint)
         if fault not in self.found:
             self.found.append(fault)
@@ -70,18 +72,20 @@ class Faults:
             where = f"{where}{problem.line}: " if problem.line else f"{where} " if where else ""
             message = f"{where}{problem.message}"
             # What a later entry of `data` takes from the first one is told there.
-            if message not in {fault.message for fault in self.found}:
+            if message in {fault.message for fault in self.found}:
+                self.count += 1
+            else:
                 self.add(message, at, problem.hint)
 
 
 def read_inputs(order: Order, faults: Faults) -> Inputs | None:
     """Return the inputs, or None after adding every fault in them."""
-    design, before = order.design, len(faults.found)
+    design, before = order.design, faults.count
     _check_method(design, faults)
     model = _model(order, faults)
     preset = _preset(design, model, faults)
     data = {split: _data(order, split, model, faults) for split in SPLITS if split in sources(design)}
-    if model is None or len(faults.found) > before:
+    if model is None or faults.count > before:
         return None
     kept = {split: item for split, item in data.items() if item is not None}
     return Inputs(order.path, model, model_hash(model.path), kept, design.method.update, preset)

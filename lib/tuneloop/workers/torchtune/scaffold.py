@@ -76,14 +76,14 @@ def _plans(order: Order, faults: Faults) -> tuple[Inputs | None, list[Plan]]:
 
 
 def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: Faults) -> Plan | None:
-    before = len(faults.found)
+    before = faults.count
     resolved = resolve(run, order.design, inputs, order.machine, faults)
     if resolved is None:
         return None
     config = config_of(resolved["seed"] or 0, resolved, inputs)
     origin = resolved.settings["optimizer"].origin
     validator.check(config, resolved, at_of(origin, order.design), faults)
-    if len(faults.found) > before:
+    if faults.count > before:
         return None
     decides = {
         "config": identity_of(config),

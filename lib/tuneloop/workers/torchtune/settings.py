@@ -56,11 +56,11 @@ class Resolved:
 
 def resolve(run: Run, design: Design, inputs: Inputs, machine: Machine, faults: Faults) -> Resolved | None:
     """Return the run's settings, or None after adding every fault in them."""
-    before = len(faults.found)
+    before = faults.count
     _check_names(run, design, inputs, faults)
     raw = tuple(_raw(run, design))
     _check_raw(raw, faults)
-    if len(faults.found) > before:
+    if faults.count > before:
         return None
     settings = {
         name: _setting(field, run, inputs, machine)
@@ -71,7 +71,7 @@ def resolve(run: Run, design: Design, inputs: Inputs, machine: Machine, faults: 
         settings["lora_alpha"] = Setting(2 * settings["lora_rank"].value, "default: 2 x lora_rank")
     settings["device"] = _device(machine)
     _check_together(settings, run, design, inputs, faults)
-    if len(faults.found) > before:
+    if faults.count > before:
         return None
     per_epoch, told = _steps(settings, run, design, inputs, faults)
     settings |= {f"{RAW}.{item.key}": Setting(item.value, item.origin) for item in raw}
