@@ -7,11 +7,14 @@ import json
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab import (
+    as_json,
     cli,
     command,
     kill,
@@ -62,6 +65,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, scaffolded: Path) -> P
     return folder
 
 
+@pytest.fixture
+def poison(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """An environment in which a command dies at a journal event, such as `1 before`."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(_SITE)
+    return lambda point: {"KILL_AT": point, "PYTHONPATH": str(tmp_path / "site")}
+
+
 def kill_job(folder: Path) -> None:
     start = json.loads((live_attempts(folder)[0] / "start.json").read_text())
     kill(start["pid"])
@@ -84,17 +95,14 @@ POINTS = [(number, when) for number in range(1, EVENTS + 1) for when in ("before
 
 @pytest.mark.parametrize("at", range(len(POINTS)), ids=lambda at: f"{POINTS[at][1]}-{POINTS[at][0]}-{VICTIMS[at % 4]}")
 def test_a_killed_pass_ends_like_an_undisturbed_one(
-    at: int, tmp_path: Path, scaffolded: Path, undisturbed: Path
+    at: int, tmp_path: Path, scaffolded: Path, undisturbed: Path, poison: Callable[[str], dict[str, str]]
 ) -> None:
     (number, when), victim = POINTS[at], VICTIMS[at % 4]
     folder = tmp_path / "exp"
     shutil.copytree(scaffolded, folder)
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(_SITE)
     plan = plan_id(folder)
     assert plan is not None
-    poisoned = {"KILL_AT": f"{number} {when}", "PYTHONPATH": str(tmp_path / "site")}
-    died = cli("run-experiment", folder, "--yes", plan, "--detach", check=False, env=poisoned)
+    died = cli("run-experiment", folder, "--yes", plan, "--detach", check=False, env=poison(f"{number} {when}"))
     assert died.returncode == -signal.SIGKILL
 
     again = plan_id(folder)
@@ -117,7 +125,60 @@ def test_a_killed_pass_ends_like_an_undisturbed_one(
         assert sum(jobs.values()) <= len(jobs) + 2, "more starts than jobs killed"
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_scaffolding_killed_at_its_event(
+    when: str, tmp_path: Path, undisturbed: Path, poison: Callable[[str], dict[str, str]]
+) -> None:
+    folder = make_echo(tmp_path / "exp", scaffold=False)
+    died = cli("scaffold-experiment", folder, check=False, env=poison(f"1 {when}"))
+    assert died.returncode == -signal.SIGKILL
+    cli("scaffold-experiment", folder)
+    run(folder)
+    assert results(folder) == results(undisturbed)
+    added = [line for line in events(folder) if line["event"] == "added"]
+    assert sum(len(line["runs"]) for line in added) == 3, "each run is added once"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_cancelling_killed_at_its_event(
+    when: str, tmp_path: Path, scaffolded: Path, undisturbed: Path, poison: Callable[[str], dict[str, str]]
+) -> None:
+    folder = tmp_path / "exp"
+    shutil.copytree(scaffolded, folder)
+    run(folder, "--detach")
+    until(lambda: bool(live_attempts(folder)), what="a running job")
+    died = cli("cancel", folder, check=False, env=poison(f"1 {when}"))
+    assert died.returncode == -signal.SIGKILL
+    cli("cancel", folder, check=False)
+    cli("wait", folder, "--timeout", "60", check=False)
+    retry = as_json("retry", folder, "--failed", "--dry-run")
+    cli("retry", folder, "--failed", "--yes", retry["plan"], "--follow")
+    assert set(states(folder).values()) == {"done"}
+    assert results(folder) == results(undisturbed)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_replacing_killed_at_its_event(
+    when: str, tmp_path: Path, undisturbed: Path, poison: Callable[[str], dict[str, str]]
+) -> None:
+    folder = tmp_path / "exp"
+    shutil.copytree(undisturbed, folder)
+    summary = folder / "experiment_summary.md"
+    summary.write_text(summary.read_text().replace("steps: 4", "steps: 5", 1))
+    replace = ("--replace", "lr1e-3", "--replace", "lr1e-4")
+    died = cli("scaffold-experiment", folder, *replace, check=False, env=poison(f"1 {when}"))
+    assert died.returncode == -signal.SIGKILL
+    cli("scaffold-experiment", folder, *replace)
+    summary.write_text(summary.read_text().replace("steps: 5", "steps: 4", 1))
+    cli("scaffold-experiment", folder)
+    run(folder)
+    assert results(folder) == results(undisturbed)
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / ".tuneloop" / "journal.jsonl").read_text().splitlines()]
+
+
 def test_handing_over_writes_the_events_counted_here(undisturbed: Path) -> None:
-    journal = (undisturbed / ".tuneloop" / "journal.jsonl").read_text().splitlines()
-    kinds = [json.loads(line)["event"] for line in journal]
+    kinds = [line["event"] for line in events(undisturbed)]
     assert kinds == ["added", "consented", *["submitting", "submitted"] * 3]

@@ -44,6 +44,7 @@ class Intent:
     submissions: dict[str, Submission] = field(default_factory=dict)
     latest: dict[JobKey, tuple[str, int]] = field(default_factory=dict)  # key -> token, index
     cancelled: set[JobKey] = field(default_factory=set)
+    runs: set[str] = field(default_factory=set)  # added and not retired
 
     @property
     def open(self) -> list[Submission]:
@@ -74,7 +75,10 @@ def fold(events: Sequence[Event], arrived: Callable[[str], bool] = lambda _token
             intent.submit(data["token"])
         elif event.kind == "refused":
             intent.submissions[data["token"]] = replace(intent.submissions[data["token"]], state="refused")
+        elif event.kind == "added":
+            intent.runs |= set(data["runs"])
         elif event.kind == "retired":
+            intent.runs -= set(data.get("runs", ()))
             # Results that were set aside take their submissions with them: doing them anew wants a new yes.
             for key in data.get("keys", ()):
                 intent.latest.pop(JobKey(key), None)

@@ -26,7 +26,8 @@ from tuneloop.jobs.board import read_board
 from tuneloop.jobs.executors import Executor
 from tuneloop.jobs.facts import Facts
 from tuneloop.jobs.journal import Journal
-from tuneloop.jobs.store import Stored, read_jobs, write_jobs
+from tuneloop.jobs.state import fold
+from tuneloop.jobs.store import Stored, all_specs, read_jobs, write_jobs
 from tuneloop.jobs.tables import refresh_status
 from tuneloop.loop.manifest import write_manifest
 from tuneloop.loop.orders import Crew
@@ -117,9 +118,8 @@ def write_scaffold(plan: ScaffoldPlan, crew: Crew, replace: Sequence[str] = ()) 
         _set_aside(layout, _spec(plan, changed.key))
     make_folder(layout.internal)
     write_text(layout.gitignore, _IGNORED, sync=False)
-    before = read_jobs(layout)
     written = {name: _write_worker(plan, name, item) for name, item in plan.workers.items()}
-    _record_runs(layout, before)
+    _record_runs(layout)
     write_manifest(plan.experiment, plan.versions)
     refresh_status(layout, read_board(plan.experiment, executor))
     return written
@@ -254,11 +254,11 @@ def _spec(plan: ScaffoldPlan, key: str) -> JobSpec:
     return next(job for job in plan.jobs if job.key == key)
 
 
-def _record_runs(layout: Layout, before: Mapping[str, Stored]) -> None:
-    """Write to the journal which runs the design added or dropped."""
-    old = {job.run for item in before.values() for job in item.jobs if job.run}
-    new = {job.run for item in read_jobs(layout).values() for job in item.jobs if job.run}
+def _record_runs(layout: Layout) -> None:
+    """Write to the journal which runs the design added or dropped since it was last on record."""
     journal = Journal(layout)
+    old = fold(journal.read()).runs
+    new = {job.run for job in all_specs(read_jobs(layout)) if job.run}
     if new - old:
         journal.append("added", runs=sorted(new - old), by="design")
     if old - new:
