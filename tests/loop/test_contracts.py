@@ -62,8 +62,9 @@ def test_retry_hands_over_only_what_ended_undone(tmp_path: Path) -> None:
     assert starts(folder)["control/.attempts/cap_base"] == before["control/.attempts/cap_base"]
 
 
-def test_caller_killed_after_three_seconds_reaches_its_report(tmp_path: Path) -> None:
-    controls = "{epochs: 1, seconds: 5, steps: 10}"
+@pytest.mark.parametrize("seconds", [55, pytest.param(890, marks=pytest.mark.soak)])
+def test_caller_killed_after_three_seconds_reaches_its_report(seconds: int, tmp_path: Path) -> None:
+    controls = f"{{epochs: 1, seconds: {seconds}, steps: 10}}"
     folder = make_echo(tmp_path / "exp", controls=controls)
     plan = plan_id(folder)
     assert plan is not None
@@ -71,7 +72,7 @@ def test_caller_killed_after_three_seconds_reaches_its_report(tmp_path: Path) ->
         time.sleep(3)
         caller.send_signal(signal.SIGKILL)
     assert cli("wait", folder, "--timeout", "0.1", check=False).returncode == 5
-    cli("wait", folder, "--timeout", "120")
+    cli("wait", folder, "--timeout", str(seconds + 120))
     assert (folder / "analysis" / "report.html").is_file()
 
 

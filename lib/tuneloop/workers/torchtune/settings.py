@@ -56,11 +56,11 @@ class Resolved:
 
 def resolve(run: Run, design: Design, inputs: Inputs, machine: Machine, faults: Faults) -> Resolved | None:
     """Return the run's settings, or None after adding every fault in them."""
+    usable = _check_names(run, design, inputs, faults)
     before = faults.count
-    _check_names(run, design, inputs, faults)
     raw = tuple(_raw(run, design))
     _check_raw(raw, faults)
-    if faults.count > before:
+    if not usable or faults.count > before:
         return None
     settings = {
         name: _setting(field, run, inputs, machine)
@@ -91,7 +91,9 @@ def at_of(origin: str, design: Design) -> At:
     return (head, name) if name else (head,)
 
 
-def _check_names(run: Run, design: Design, inputs: Inputs, faults: Faults) -> None:
+def _check_names(run: Run, design: Design, inputs: Inputs, faults: Faults) -> bool:
+    """Return whether the values can be used: a field that nobody knows hinders no other check."""
+    usable = True
     for name, setting in run.fields.items():
         at = at_of(setting.origin, design)
         if name == RAW or name.startswith(f"{RAW}."):
@@ -107,6 +109,8 @@ def _check_names(run: Run, design: Design, inputs: Inputs, faults: Faults) -> No
             faults.add(f"`{name}` has no meaning with `update: {inputs.update}`", at, hint)
         elif wanted := field.fault(setting.value):
             faults.add(f"`{name}` should be {wanted}, found {setting.value!r}", at)
+            usable = False
+    return usable
 
 
 def _raw(run: Run, design: Design) -> Iterator[Raw]:
