@@ -197,7 +197,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 
 def test_a_wrong_value_that_all_runs_share_is_told_once(tmp_path: Path) -> None:
     found = faults(tmp_path, variables={"lora_rank": [2, 4, 8]}, **controls(scheduler="cosin", batch_size="many"))
-    assert [fault.at[-1] for fault in found] == ["scheduler", "batch_size"]
+    assert sorted(str(fault.at[-1]) for fault in found) == ["batch_size", "scheduler"]
 
 
 def test_an_override_is_faulted_where_it_stands(tmp_path: Path) -> None:
