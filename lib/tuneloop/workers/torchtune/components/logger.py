@@ -6,6 +6,7 @@ gets every value too.
 
 import json
 import math
+import resource
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,7 +81,14 @@ class MetricsLogger(MetricLoggerInterface):  # type: ignore[misc]  # torchtune s
                 line["nonfinite"] = "nan" if math.isnan(number) else "inf"
                 continue
             line[_NAMES.get(name, name)] = number * _MB_IN_GIB if name == "peak_memory_active" else number
+        # torchtune knows the memory of a GPU alone; on a CPU it is the process's own.
+        line.setdefault("peak_memory_mb", _resident_mb())
         return {**line, "time": round(time.time(), 3)}
+
+
+def _resident_mb() -> float:
+    """Return the largest resident memory of this process so far in MB; Linux counts it in KiB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def _instantiated(forward: Mapping[str, Any] | None) -> Any:
