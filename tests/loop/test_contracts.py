@@ -47,6 +47,8 @@ def test_one_failure_never_stops_the_others(tmp_path: Path) -> None:
     assert found["collect"] == "done"
     assert "train/lr1e-4_fail3 failed: exit code 3" in done.stdout
     assert "log: " in done.stdout
+    summary = (folder / "experiment_summary.md").read_text()
+    assert "### train/lr1e-4_fail3 failed: exit code 3" in summary
 
 
 def test_retry_hands_over_only_what_ended_undone(tmp_path: Path) -> None:

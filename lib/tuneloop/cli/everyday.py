@@ -82,11 +82,12 @@ def _read(folder: Path) -> "tuple[Experiment, Board, bool]":
 
 
 def _data(experiment: "Experiment", board: "Board", *, alive: bool) -> dict[str, Any]:
-    from tuneloop.loop.status import failures, status_data
+    from tuneloop.jobs.failures import failures
+    from tuneloop.loop.status import status_data
 
     failed = [
         {"key": item.key, "reason": item.reason, "cause": item.cause, "hint": item.hint, "log": item.log}
-        for item in failures(experiment, board)
+        for item in failures(experiment.layout, board)
     ]
     return status_data(experiment, board, runner_alive=alive) | {"failures": failed}
 
@@ -113,9 +114,9 @@ def _row(job: dict[str, Any]) -> list[str]:
 
 
 def _show_failures(experiment: "Experiment", board: "Board") -> None:
-    from tuneloop.loop.status import failures
+    from tuneloop.jobs.failures import failures
 
-    for item in failures(experiment, board):
+    for item in failures(experiment.layout, board):
         say(f"\n{item.key} {item.state}: {item.reason}")
         for line in item.last_lines:
             say(f"  | {line}")

@@ -8,12 +8,15 @@ from tuneloop.documents.locks import exclusive
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import JobKey, JobSpec, State, evaluation_of
 from tuneloop.jobs.board import Board
+from tuneloop.jobs.failures import failures
 from tuneloop.jobs.state import JobStatus
+
+_MOST_FAILURES = 5
 
 
 def refresh_status(layout: Layout, board: Board) -> None:
     """Bring the block `status` of the summary up to date; every byte around it survives."""
-    update_block(layout, "status", status_tables(board))
+    update_block(layout, "status", "\n\n".join([status_tables(board), *_failures(layout, board)]))
 
 
 def update_block(layout: Layout, name: str, content: str) -> None:
@@ -35,6 +38,21 @@ def status_tables(board: Board) -> str:
     if evaluations:
         parts.append("### Evaluation\n\n" + _evaluations(board, evaluations))
     return "\n\n".join(parts) or "Nothing is scaffolded yet."
+
+
+def _failures(layout: Layout, board: Board) -> list[str]:
+    """Return a section a failed job: why, the likely cause, the end of its log."""
+    parts = []
+    for item in failures(layout, board)[:_MOST_FAILURES]:
+        text = f"### {item.key} {item.state}: {item.reason}"
+        if item.cause:
+            text += f"\n\nLikely: {item.cause}; {item.hint}."
+        if item.log:
+            # Indented, so that whatever a log says stays text; a marker in it would end the block.
+            quoted = "\n".join(f"    {line}" for line in item.last_lines).replace("<!--", "<! --")
+            text += f"\n\nThe end of `{layout.relative(item.log)}`:\n\n{quoted}"
+        parts.append(text)
+    return parts
 
 
 def _evaluations(board: Board, specs: Sequence[JobSpec]) -> str:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,7 @@ from tuneloop.documents.config import load
 from tuneloop.documents.errors import TuneloopError
 from tuneloop.experiment.layout import SUMMARY
 from tuneloop.experiment.read import Experiment, read_experiment
-from tuneloop.experiment.work import JobSpec
 from tuneloop.jobs.board import Board, read_board
-from tuneloop.jobs.causes import likely_cause
 from tuneloop.jobs.facts import progress
 from tuneloop.jobs.state import JobStatus
 from tuneloop.jobs.tables import counts
@@ -20,26 +17,6 @@ from tuneloop.loop.orders import Crew
 
 _DEEPEST = 4  # folders below the root that are searched for experiments
 _SKIPPED = {".venv", "node_modules", ".git", ".tuneloop", "__pycache__"}
-
-
-@dataclass(frozen=True)
-class Failure:
-    key: str
-    state: str
-    reason: str
-    log: Path | None
-    last_lines: tuple[str, ...]
-    cause: str | None
-    hint: str | None
-
-
-def failures(experiment: Experiment, board: Board) -> list[Failure]:
-    """Return what failed or was lost, with the last lines of its log and the likely cause."""
-    return [
-        _failure(experiment, board.spec(key), status)
-        for key, status in board.states.items()
-        if status.state in ("failed", "lost")
-    ]
 
 
 def job_data(status: JobStatus) -> dict[str, Any]:
@@ -94,22 +71,6 @@ def _folders(root: Path) -> Iterator[Path]:
             folders.clear()
         depth = len(here.relative_to(root).parts)
         folders[:] = [] if depth >= _DEEPEST else [name for name in folders if name not in _SKIPPED]
-
-
-def _failure(experiment: Experiment, spec: JobSpec, status: JobStatus) -> Failure:
-    log = _log(experiment, spec, status)
-    lines: list[str] = []
-    if log is not None:
-        lines = log.read_text(errors="replace").replace("\r", "\n").rstrip().splitlines()
-    cause, hint = likely_cause(lines[-200:], status.reason)
-    return Failure(status.key, status.state, status.reason, log, tuple(lines[-5:]), cause, hint)
-
-
-def _log(experiment: Experiment, spec: JobSpec, status: JobStatus) -> Path | None:
-    if status.last is None:
-        return None
-    path = experiment.layout.folder / spec.log.replace("*", status.last.id)
-    return path if path.is_file() else None
 
 
 def _progress(live: Mapping[str, Any] | None) -> dict[str, Any] | None:
