@@ -36,5 +36,5 @@ soak: setup       ## The long versions of the kill tests and the demo with anoth
 bench: setup      ## Measure; figures go to docs/benchmarks.md by hand.
 	$(BIN)/python -m benchmarks
 
-clean:            ## Remove the demo's results and the caches; .venv stays.
-	rm -rf runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:            ## Remove the demo and the caches; .venv and other runs stay.
+	rm -rf runs/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -136,7 +136,7 @@ def test_killed_three_times_it_ends_the_same(demo: Path, tmp_path: Path) -> None
         until(lambda: bool(list(folder.glob("*/.attempts/train/*/recipe_state/recipe_state.pt"))), 240, "an epoch")
         follower.kill()
         kill_session(folder)
-    assert live_attempts(folder) == []
+    until(lambda: live_attempts(folder) == [], what="the end of the session")
 
     run(folder, "--detach")
     until(lambda: bool(list(folder.glob("*/.attempts/capitalization_*/*/lock"))), 240, "an evaluation")

@@ -54,7 +54,7 @@ def test_bad_line_is_an_error_with_its_number(journal: Journal) -> None:
     with pytest.raises(InputError) as caught:
         journal.read()
     assert caught.value.problems[0].line == 2
-    assert caught.value.problems[0].hint == "restore the line or delete it"
+    assert caught.value.problems[0].hint == "put the line back as it was"
 
 
 def test_append_reads_only_the_end(journal: Journal) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tuneloop.documents.errors import InputError
 from tuneloop.experiment.work import JobKey, JobSpec, Need, Shape, State, Verdict
 from tuneloop.jobs.facts import Attempt
 from tuneloop.jobs.journal import Event
@@ -31,6 +32,7 @@ def attempt(token: str = "t", restart: int = 0, **changes: Any) -> Attempt:
         started=f"2026-01-01T00:00:{restart:02d}Z",
         pid=1,
         group=None,
+        gpu=None,
         **plain | changes,
     )
 
@@ -121,3 +123,13 @@ def test_a_changed_design_makes_done_stale() -> None:
 def test_failure_names_the_verdict_first() -> None:
     bad = attempt(code=1, verdict=Verdict(False, "epoch_1 does not load"))
     assert states(SPECS, fold(events(*ALL)), {TRAIN: [bad]})[TRAIN].reason == "epoch_1 does not load"
+
+
+def test_set_aside_results_want_a_new_yes() -> None:
+    asked = [*ALL, ("cancel-asked", {"keys": [TRAIN], "by": "person"}), ("retired", {"keys": [TRAIN], "by": "replace"})]
+    assert states(SPECS, fold(events(*asked)), {})[TRAIN].state == "planned"
+
+
+def test_a_missing_journal_line_is_named() -> None:
+    with pytest.raises(InputError, match="event 1 of the journal is about a submission that no line makes"):
+        fold(events(("submitted", {"token": "t", "native": []})))

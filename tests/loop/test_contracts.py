@@ -121,7 +121,8 @@ def test_a_design_edited_after_a_run_is_stale(tmp_path: Path) -> None:
     assert "the design has changed since it was scaffolded: lr1e-3, lr1e-4" in refused.stderr
     refused = cli("scaffold-experiment", folder, check=False)
     assert refused.returncode == 2
-    assert "--replace lr1e-3" in refused.stderr
+    assert "`lr1e-3` has 3 results from another design: " in refused.stderr
+    assert f"`tuneloop scaffold-experiment {folder} --replace lr1e-3 --replace lr1e-4`" in refused.stderr
     assert results(folder) == before, "nothing is redone in silence"
     cli("scaffold-experiment", folder, "--replace", "lr1e-3", "--replace", "lr1e-4")
     assert list(folder.glob(".tuneloop/replaced/*/lr1e-3/epoch_0"))
@@ -136,6 +137,9 @@ def test_an_evaluation_added_later_leaves_training_alone(tmp_path: Path) -> None
     before = starts(folder)
     edit(folder, "- {name: cap,", "- {name: more, backend: echo-eval, task: echo, split: test}\n- {name: cap,")
     assert states(folder)["train/lr1e-3"] == "done"
+    refused = cli("run-experiment", folder, "--dry-run", check=False)
+    assert refused.returncode == 2
+    assert "the design has changed since it was scaffolded: control, lr1e-3, lr1e-4" in refused.stderr
     cli("scaffold-experiment", folder)
     run(folder)
     assert set(states(folder).values()) == {"done"}
@@ -247,3 +251,74 @@ def test_status_without_argument_lists_all(tmp_path: Path, monkeypatch: pytest.M
     listed = json.loads(cli("status", "--json").stdout)["experiments"]
     assert [Path(item["experiment"]).name for item in listed] == ["one", "two"]
     assert listed[0]["counts"] == {"planned": 8}
+
+
+@pytest.mark.parametrize(
+    "old, new, named",
+    [
+        ("lr: [0.001, 0.0001]", "lr: [0.001]", "lr1e-4"),
+        ("lr: [0.001, 0.0001]", "lr: [0.001, 0.0001, 0.01]", "lr0.01"),
+        ("- {name: control, kind: control}", "- {name: control, kind: control}\n- {name: more, kind: control}", "more"),
+    ],
+    ids=["run dropped", "run added", "control added"],
+)
+def test_another_set_of_runs_wants_scaffolding(old: str, new: str, named: str, tmp_path: Path) -> None:
+    folder = make_echo(tmp_path / "exp")
+    edit(folder, old, new)
+    for verb in ("run-experiment", "analyze-experiment"):
+        refused = cli(verb, folder, *(["--dry-run"] if verb == "run-experiment" else []), check=False)
+        assert refused.returncode == 2
+        assert f"the design has changed since it was scaffolded: {named}" in refused.stderr
+    cli("scaffold-experiment", folder)
+    assert cli("run-experiment", folder, "--dry-run").returncode == 0
+
+
+def test_a_job_that_begins_while_it_is_cancelled_ends(tmp_path: Path) -> None:
+    folder = make_echo(tmp_path / "exp", controls="{epochs: 1, seconds: 60, steps: 10}")
+    run(folder, "--detach")
+    cli("cancel", folder)
+    assert cli("wait", folder, "--timeout", "40", check=False).returncode == 1
+    assert live_attempts(folder) == []
+    assert not any(state in ("running", "queued") for state in states(folder).values())
+
+
+def test_an_evaluation_waits_for_its_own_training_alone(tmp_path: Path) -> None:
+    variables = "{lr: [1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3]}"
+    folder = make_echo(tmp_path / "exp", variables=variables, controls="{epochs: 1, seconds: 1, steps: 2}")
+    run(folder)
+
+    def began(pattern: str) -> list[str]:
+        return sorted(json.loads(path.read_text())["time"] for path in folder.glob(f"{pattern}/start.json"))
+
+    assert began("lr*/.attempts/cap_epoch0/*")[0] < began("lr*/.attempts/train/*")[-1]
+
+
+def test_a_broken_marker_stops_no_job(tmp_path: Path) -> None:
+    folder = make_echo(tmp_path / "exp", controls="{epochs: 1, seconds: 2, steps: 4}")
+    run(folder, "--detach")
+    until(lambda: bool(live_attempts(folder)))
+    edit(folder, "<!-- tuneloop:end status -->", "")
+    cli("wait", folder, "--timeout", "60", check=False)
+    found = states(folder)
+    assert {key: state for key, state in found.items() if key != "collect" and state != "done"} == {}
+    assert "the status tables stay as they are" in (folder / ".tuneloop" / "runner.log").read_text()
+
+
+def test_the_budget_counts_what_is_going(tmp_path: Path) -> None:
+    controls = "{epochs: 1, seconds: 30, steps: 2}"
+    folder = make_echo(tmp_path / "exp", controls=controls, rest="budget: {hours: 0.03}\n")
+    run(folder, "--detach", verb=("run-echo",))
+    edit(folder, "lr: [0.001, 0.0001]", "lr: [0.001, 0.0001, 0.01, 0.02]")
+    cli("scaffold-experiment", folder)
+    plan = as_json("run-echo", folder, "--dry-run")
+    assert plan["going_hours"] > 0.016
+    assert plan["over_budget"]
+    assert cli("run-echo", folder, "--yes", plan["plan"], check=False).returncode == 2
+    cli("cancel", folder)
+
+
+def test_a_report_is_written_when_every_training_failed(tmp_path: Path) -> None:
+    folder = make_echo(tmp_path / "exp", variables="{fail: [3, 4]}")
+    run(folder, check=False)
+    assert states(folder)["collect"] == "done"
+    assert (folder / "analysis" / "report.html").is_file()

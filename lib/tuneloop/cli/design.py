@@ -92,7 +92,7 @@ def check_experiment(
         return
     say(f"{experiment.design.name}: the design is sound; {len(experiment.runs)} runs, {len(plan.jobs)} jobs")
     for changed in plan.changed:
-        note(f"note: `{changed.key}` has results from another design: {'; '.join(changed.changes)}")
+        note(f"note: {changed}")
 
 
 def explain(
@@ -185,6 +185,6 @@ def _design_data(experiment: Any, plan: Any, *, written: bool) -> dict[str, Any]
         "jobs": len(plan.jobs),
         "hours": round(sum(job.seconds for job in plan.jobs) / 3600, 3),
         "versions": {name: dict(found) for name, found in plan.versions.items()},
-        "changed": [{"run": item.run, "job": item.key, "changes": list(item.changes)} for item in plan.changed],
+        "changed": [{"run": item.run, "jobs": len(item.jobs), "changes": item.changes} for item in plan.changed],
         "runs": [{"name": run.name, "kind": run.kind, "seed": run.seed, "cell": run.cell} for run in experiment.runs],
     }

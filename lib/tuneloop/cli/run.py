@@ -52,7 +52,7 @@ def run_experiment(
     """
     from tuneloop.loop.run import FRESH
 
-    _hand_over(folder, FRESH, yes, follow, dry_run=dry_run, as_json=as_json, everything=everything)
+    _hand_over(folder, FRESH, "run-experiment {}", yes, follow, dry_run=dry_run, as_json=as_json, everything=everything)
 
 
 def retry(
@@ -74,7 +74,7 @@ def retry(
 
     if not failed:
         raise InputError("say what to try again", hint=f"`tuneloop retry {typed(folder)} --failed`")
-    _hand_over(folder, AGAIN, yes, follow, dry_run=dry_run, as_json=as_json, everything=everything)
+    _hand_over(folder, AGAIN, "retry {} --failed", yes, follow, dry_run=dry_run, as_json=as_json, everything=everything)
 
 
 def cancel(
@@ -97,8 +97,11 @@ def cancel(
     experiment = read_experiment(folder)
     executor = Crew(experiment).executor()
     if dry_run:
-        going = read_board(experiment, executor).going
-        say("\n".join(f"would cancel {item.key} ({item.state})" for item in going) or "nothing is going")
+        going = loop.plan_cancel(experiment, read_board(experiment, executor), runs or [])
+        if as_json:
+            write_json({"schema": "tuneloop.cancel/1", "would_cancel": [item.key for item in going]})
+        else:
+            say("\n".join(f"would cancel {item.key} ({item.state})" for item in going) or "nothing is going")
         return
     keys = loop.cancel(experiment, executor, runs or [], by=_who())
     if as_json:
@@ -128,8 +131,9 @@ def _for_worker(name: str) -> Callable[..., None]:
     ) -> None:
         from tuneloop.loop.run import FRESH
 
+        choice = replace(FRESH, worker=name)
         _hand_over(
-            folder, replace(FRESH, worker=name), yes, follow, dry_run=dry_run, as_json=as_json, everything=everything
+            folder, choice, f"run-{name} {{}}", yes, follow, dry_run=dry_run, as_json=as_json, everything=everything
         )
 
     return command
@@ -145,6 +149,7 @@ def _help(name: str) -> str:
 def _hand_over(
     folder: Path,
     choice: "Choice",
+    verb: str,
     yes: str | None,
     follow: bool | None,
     *,
@@ -165,7 +170,7 @@ def _hand_over(
         _show(folder, plan, as_json=as_json, everything=everything, handed=None)
         return
     if plan.jobs:
-        plan = _consented(folder, plan, yes, as_json=as_json)
+        plan = _consented(folder, plan, yes, again=f"tuneloop {verb.format(typed(folder))}", as_json=as_json)
     handed = loop.start(experiment, executor, plan, choice, by=_who())
     watch = sys.stdout.isatty() if follow is None else follow
     if as_json and not watch:
@@ -180,7 +185,7 @@ def _hand_over(
         say(f"next: tuneloop wait {typed(folder)}")
 
 
-def _consented(folder: Path, plan: "Plan", yes: str | None, *, as_json: bool) -> "Plan":
+def _consented(folder: Path, plan: "Plan", yes: str | None, *, again: str, as_json: bool) -> "Plan":
     """Return the plan once a person or `--yes` has agreed to it; `--yes` must name the plan as it is now."""
     if yes is not None:
         if yes != plan.id:
@@ -188,7 +193,7 @@ def _consented(folder: Path, plan: "Plan", yes: str | None, *, as_json: bool) ->
             raise InputError(f"the plan has changed: it is {plan.id}, not {yes}", hint=hint)
         return plan
     if as_json or not sys.stdin.isatty():
-        raise InputError(f"{len(plan.jobs)} jobs need a yes", hint=f"type the same command with `--yes {plan.id}`")
+        raise InputError(f"{len(plan.jobs)} jobs need a yes", hint=f"`{again} --yes {plan.id}`")
     _show(folder, plan, as_json=False)
     if not typer.confirm("Hand them over?"):
         raise typer.Exit(0)
@@ -210,7 +215,8 @@ def _show(folder: Path, plan: "Plan", *, as_json: bool, everything: bool = False
     ]
     say(table(["worker", "jobs", "each", "job time"], rows) if rows else "nothing to hand over")
     budget = f" of {plan.budget_hours:g} h" if plan.budget_hours is not None else ""
-    say(f"{plan.hours:.2f} h planned, {plan.spent_hours:.2f} h spent{budget}; {plan.going} jobs are going")
+    going = f"{plan.going_hours:.2f} h going ({plan.going} jobs)"
+    say(f"{plan.hours:.2f} h planned, {going}, {plan.spent_hours:.2f} h spent{budget}")
     if plan.over_budget:
         say("over the budget: this plan would be refused")
     _show_left(folder, plan)
@@ -236,6 +242,7 @@ def _plan_data(folder: Path, plan: "Plan", handed: int | None) -> dict[str, Any]
         "handed_over": handed,
         "going": plan.going,
         "hours": round(plan.hours, 4),
+        "going_hours": round(plan.going_hours, 4),
         "spent_hours": round(plan.spent_hours, 4),
         "budget_hours": plan.budget_hours,
         "over_budget": plan.over_budget,

@@ -88,7 +88,7 @@ def _scaffold(
         for file in plan.files:
             say(f"would write {file.path}")
         for changed in plan.changed:
-            say(f"`{changed.key}` has results from another design: {'; '.join(changed.changes)}")
+            say(str(changed))
         return
     say(f"{len(plan.jobs)} jobs for {len(experiment.runs)} runs; {sum(written.values())} files written")
     say(f"next: tuneloop run-{only or 'experiment'} {typed(folder)}")
@@ -102,5 +102,5 @@ def _data(plan: "ScaffoldPlan", written: Mapping[str, int]) -> dict[str, Any]:
         "files": len(plan.files),
         "written": dict(written),
         "notes": [f"{worker}: {text}" for worker, found in plan.workers.items() for text in found.notes],
-        "changed": [{"run": item.run, "job": item.key, "changes": item.changes} for item in plan.changed],
+        "changed": [{"run": item.run, "jobs": len(item.jobs), "changes": item.changes} for item in plan.changed],
     }

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.shell import checked_name
 from tuneloop.experiment.design import Design, Evaluation, ExtraRun
-from tuneloop.experiment.work import Setting
+from tuneloop.experiment.work import JobKey, Setting, eval_key, train_key
 
 Kind = Literal["train", "control", "eval-only"]
 
@@ -69,6 +69,14 @@ def _refuse_clash(names: list[str]) -> None:
                 f"`{seen[name.casefold()]}` and `{name}` are two runs", hint="names are compared without case"
             )
         seen[name.casefold()] = name
+
+
+def expected_jobs(design: Design, runs: Sequence[Run]) -> dict[JobKey, str]:
+    """Return the job of every training and every evaluation that the design stands for, with its backend."""
+    jobs = {train_key(run.name): design.backend for run in runs if run.kind == "train"}
+    for item in design.evaluations:
+        jobs |= {eval_key(run.name, epoch, item.name): item.backend for run in runs for epoch in run.evaluated_at(item)}
+    return jobs
 
 
 def _cells(design: Design) -> Iterator[dict[str, Any]]:

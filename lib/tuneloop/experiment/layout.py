@@ -144,6 +144,10 @@ class Layout:
     def run(self, name: str) -> RunLayout:
         return RunLayout(self.folder / name)
 
+    def request_of(self, evaluation: JobSpec) -> Path:
+        """Return what an evaluation's script was scaffolded with; it stands beside the script."""
+        return (self.folder / evaluation.script).with_suffix(".json")
+
     def made_by(self, job: JobSpec) -> list[Path]:
         """Return the checkpoints and evaluation logs that a job makes, as far as they exist."""
         found = []

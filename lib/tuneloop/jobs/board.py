@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tuneloop.experiment.expand import expected_jobs
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.stamp import Stamps
 from tuneloop.experiment.work import JobKey, JobSpec, Token
@@ -18,7 +19,8 @@ class Board:
     specs: Sequence[JobSpec]
     states: Mapping[JobKey, JobStatus]
     intent: Intent
-    outdated: frozenset[JobKey]  # jobs whose design changed after they were scaffolded
+    outdated: frozenset[JobKey]  # jobs that the design no longer stands for as they were scaffolded
+    missing: frozenset[JobKey]  # jobs that the design stands for and a later scaffold would add
 
     @property
     def going(self) -> list[JobStatus]:
@@ -42,15 +44,20 @@ def read_board(experiment: Experiment, executor: Executor, facts: Facts | None =
         retries=experiment.design.policy.retries,
         outdated=outdated,
     )
-    return Board(specs, found, intent, outdated)
+    expected = expected_jobs(experiment.design, experiment.runs)
+    # A worker that was never asked to scaffold lacks nothing.
+    missing = {key for key, backend in expected.items() if backend in stored and key not in found}
+    return Board(specs, found, intent, outdated, frozenset(missing))
 
 
 def _outdated(experiment: Experiment, stored: Mapping[str, Stored]) -> frozenset[JobKey]:
     stamps = Stamps(experiment.design)
     runs = {run.name: run for run in experiment.runs}
+    expected = expected_jobs(experiment.design, experiment.runs)
     return frozenset(
         job.key
         for item in stored.values()
         for job in item.jobs
-        if job.run in runs and stamps.of(runs[job.run], job.key) != item.stamps.get(job.key)
+        if job.run is not None
+        and (job.key not in expected or stamps.of(runs[job.run], job.key) != item.stamps.get(job.key))
     )

@@ -9,7 +9,6 @@ and with a free lock the attempt was killed. Starts in about 60 ms: nothing heav
 """
 
 import argparse
-import contextlib
 import json
 import os
 import resource
@@ -44,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "time": timestamp_ms(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
+        "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
     attempt = claim(Path(arguments.attempts).resolve(), f"{token}.{restart}", start)
     if attempt is None:
@@ -70,21 +70,30 @@ def claim(attempts: Path, name: str, start: dict[str, object]) -> Path | None:
 
 def record_unclaimed(attempts: Path, start: dict[str, object], code: int) -> None:
     """Put an attempt on record whose script ended before it could claim; nothing where it did claim."""
-    folder = attempts / f"{start['token']}.{start['restart']}"
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(parents=True)
-        create_json(folder / "start.json", start)
-        create_json(folder / "exit.json", {"code": code, "time": timestamp_ms(), "signal": None})
+    name = f"{start['token']}.{start['restart']}"
+    if (attempts / name).exists():
+        return
+    beside = attempts / f".{name}.{os.getpid()}"
+    beside.mkdir(parents=True)
+    create_json(beside / "start.json", start)
+    create_json(beside / "exit.json", {"code": code, "time": timestamp_ms(), "signal": None})
+    try:
+        beside.rename(attempts / name)
+    except OSError:
+        shutil.rmtree(beside)
 
 
 def run(attempt: Path, command: Sequence[str], digest: str) -> int:
     """Run the command inside the attempt and write what became of it; return its exit code (128 + n for signal n)."""
     began = time.monotonic()
     environment = os.environ | {"TUNELOOP_ATTEMPT": str(attempt), "TUNELOOP_DIGEST": digest}
+    asked, group = _forward_signals()
     # A group of its own: an asked-for end must reach the tool, which bash would make wait.
     child = subprocess.Popen(command, env=environment, process_group=0, close_fds=False)
+    group.append(child.pid)
     create_json(attempt / "group.json", {"group": child.pid})
-    asked = _forward_signals(child)
+    if asked:
+        _signal_group(child.pid, signal.SIGTERM)
     code = _wait(child, asked)
     if code < 0:
         code = 128 - code
@@ -101,17 +110,19 @@ def run(attempt: Path, command: Sequence[str], digest: str) -> int:
     return code
 
 
-def _forward_signals(child: subprocess.Popen[bytes]) -> list[int]:
-    """Pass requests to end on to the whole job; return the list that collects them."""
+def _forward_signals() -> tuple[list[int], list[int]]:
+    """Pass requests to end on to the whole job; return the lists of what was asked and of whom to tell."""
     asked: list[int] = []
+    groups: list[int] = []
 
     def forward(number: int, _frame: FrameType | None) -> None:
         asked.append(number)
-        _signal_group(child.pid, signal.SIGTERM)
+        for group in groups:
+            _signal_group(group, signal.SIGTERM)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, forward)
-    return asked
+    return asked, groups
 
 
 def _wait(child: subprocess.Popen[bytes], asked: list[int]) -> int:

@@ -26,6 +26,7 @@ class Attempt:
     started: str
     pid: int  # of the process that claimed it
     group: int | None  # the process group of the job itself
+    gpu: str | None  # the devices it was given
     alive: bool
     code: int | None = None
     ended: str | None = None
@@ -75,6 +76,7 @@ class Facts:
             started=start["time"],
             pid=start["pid"],
             group=(_json(path / "group.json") or {}).get("group"),
+            gpu=start.get("gpu"),
             alive=alive and end is None,
             code=None if end is None else end["code"],
             ended=None if end is None else end["time"],

@@ -26,8 +26,8 @@ _CAUSES = [
         "the work environment lacks a package",
         "install it there; `python:` of the cluster profile names the environment",
     ),
-    (r"data hash|has changed since it was scaffolded", "an input has changed", "scaffold again to see what changed"),
-    (r"nonfinite|loss is (nan|inf)", "the loss is not a number", "lower `lr` or add `warmup_steps`"),
+    (r"has changed since (the run|it) was scaffolded", "an input has changed", "scaffold again to see what changed"),
+    (r"(?i)not finite|loss: ?(nan|inf)|\"nonfinite\"", "the loss is not a number", "lower `lr` or add `warmup_steps`"),
     (r"size mismatch for|shape mismatch", "weights and model do not fit", "check `model` and `lora_rank`"),
     (r"FileNotFoundError|No such file or directory", "a file is missing", "check the paths of the design"),
 ]
@@ -57,7 +57,7 @@ def likely_cause(lines: Sequence[str], reason: str) -> tuple[str | None, str | N
     """Return the cause and its repair, or None for both where the log says nothing known."""
     if reason == "killed":
         return "something killed it: a person, or the kernel when memory ran out", "`dmesg` names the kernel's victims"
-    text = "\n".join(lines)
+    text = "\n".join([*lines, reason])
     for pattern, cause, hint in _CAUSES:
         if re.search(pattern, text):
             return cause, hint

@@ -64,7 +64,7 @@ class Journal:
             return Event(value.pop("seq"), value.pop("time"), value.pop("event"), value)
         except (ValueError, KeyError, AttributeError):
             raise InputError(
-                Problem("not a journal event", self.path, number, hint="restore the line or delete it")
+                Problem("not a journal event", self.path, number, hint="put the line back as it was")
             ) from None
 
 

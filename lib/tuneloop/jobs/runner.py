@@ -19,7 +19,7 @@ from tuneloop.documents.locks import exclusive
 from tuneloop.documents.logs import EventLog, timestamp, timestamp_ms
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import Experiment, read_experiment
-from tuneloop.experiment.work import COLLECT, JobKey, JobSpec
+from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, evaluation_of
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.claim import record_unclaimed
 from tuneloop.jobs.executors.local import Local, clean_environment, gpu_count
@@ -48,7 +48,7 @@ def main() -> int:
 @dataclass(frozen=True)
 class _Child:
     process: subprocess.Popen[bytes]
-    gpu: int | None
+    gpu: str | None
     attempts: Path
     digest: str
     start: Mapping[str, object]
@@ -58,12 +58,13 @@ class Runner:
     def __init__(self, layout: Layout, slots: int) -> None:
         self.layout, self.slots = layout, slots
         self.executor = Local(layout, "local", Profile())
-        self.gpus = gpu_count()
+        self.gpus = _devices()
         self.facts = Facts(layout)
         self.experiment = read_experiment(layout.folder)
         self.complaint = ""
         self.children: dict[JobKey, _Child] = {}
         self.told: dict[JobKey, str] = {}
+        self.asked: set[Path] = set()  # attempts that were asked to end
 
     def run(self) -> None:
         """Start jobs until none is waiting, queued or running."""
@@ -71,6 +72,7 @@ class Runner:
         while True:
             self._reap()
             board = read_board(self._experiment(), self.executor, self.facts)
+            self._cancel(board)
             changed = self._tell(board)
             started = self._start(board)
             if not board.going and not self.children:
@@ -87,16 +89,25 @@ class Runner:
                 record_unclaimed(child.attempts, {**start, **child.start}, code)
                 del self.children[key]
 
+    def _cancel(self, board: Board) -> None:
+        """End what was asked to end after it had begun: its caller may have looked too early, or died."""
+        asked = [board.states[key] for key in board.intent.cancelled if key in board.states]
+        alive = [item for status in asked for item in status.attempts if item.alive and item.path not in self.asked]
+        self.executor.cancel(alive)
+        self.asked |= {item.path for item in alive}
+
     def _experiment(self) -> Experiment:
         """Read the design again; while a person is in the middle of an edit, the last good one holds."""
         try:
             self.experiment = read_experiment(self.layout.folder)
         except InputError as error:
-            text = str(error)
-            if text != self.complaint:
-                sys.stderr.write(f"{timestamp()} going on with the design as it was: {text}\n")
-            self.complaint = text
+            self._complain(f"going on with the design as it was: {error}")
         return self.experiment
+
+    def _complain(self, text: str) -> None:
+        if text != self.complaint:
+            sys.stderr.write(f"{timestamp()} {text}\n")
+        self.complaint = text
 
     def _sleep(self, seconds: float) -> None:
         """Sleep, but not beyond the end of a child: a free slot should not wait for the clock."""
@@ -109,17 +120,16 @@ class Runner:
     def _start(self, board: Board) -> bool:
         running = {key for key, status in board.states.items() if status.state == "running"} | set(self.children)
         ready = [spec for spec in board.specs if board.states[spec.key].state == "queued" and spec.key not in running]
-        # Training first: evaluations wait for it, and nothing waits for them.
-        ready.sort(key=lambda spec: bool(spec.needs))
+        # Evaluations first: they are short, and a first score says more than one more training under way.
+        ready.sort(key=lambda spec: evaluation_of(spec.key) is None)
         free = max(0, self.slots - len(running))
         for spec in ready[:free]:
-            self._launch(spec, board.states[spec.key])
+            self._launch(spec, board)
         return bool(ready[:free])
 
-    def _launch(self, spec: JobSpec, status: JobStatus) -> None:
-        script = self.layout.folder / spec.script
-        taken = {child.gpu for child in self.children.values()}
-        gpu = next((index for index in range(self.gpus) if index not in taken), None)
+    def _launch(self, spec: JobSpec, board: Board) -> None:
+        script, status = self.layout.folder / spec.script, board.states[spec.key]
+        gpu = next((device for device in self.gpus if device not in self._taken(board)), None)
         restart = len([attempt for attempt in status.attempts if attempt.token == status.token])
         environment = clean_environment() | {
             "TUNELOOP_TOKEN": status.token or "",
@@ -127,12 +137,17 @@ class Runner:
             "TUNELOOP_RESTART": str(restart),
         }
         if gpu is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = _device(gpu)
+            environment["CUDA_VISIBLE_DEVICES"] = gpu
         process = subprocess.Popen(
             ["bash", script.name], cwd=script.parent, env=environment, stdin=subprocess.DEVNULL, process_group=0
         )
         start = {"token": status.token, "restart": restart}
         self.children[spec.key] = _Child(process, gpu, self.layout.folder / spec.attempts, spec.digest, start)
+
+    def _taken(self, board: Board) -> set[str | None]:
+        """Return the GPUs in use, also by jobs that an earlier runner started."""
+        live = {item.gpu for status in board.states.values() for item in status.attempts if item.alive}
+        return live | {child.gpu for child in self.children.values()}
 
     def _tell(self, board: Board) -> bool:
         """Write what changed into the logs and the status tables."""
@@ -141,8 +156,12 @@ class Runner:
         if not news:
             return False
         self._log(board, news)
-        refresh_status(self.layout, board)
         self.told = now
+        try:
+            refresh_status(self.layout, board)
+        except TuneloopError as error:
+            # A table that cannot be written, say while a person edits around it, must not stop the jobs.
+            self._complain(f"the status tables stay as they are: {error}")
         return True
 
     def _log(self, board: Board, news: Mapping[JobKey, str]) -> None:
@@ -163,10 +182,11 @@ def _news(status: JobStatus) -> str:
     return status.state if status.state == "waiting" else f"{status.state} {status.reason}".strip()
 
 
-def _device(gpu: int) -> str:
-    """Return the name of the n-th GPU that this process may use."""
+def _devices() -> list[str]:
+    """Return the names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES takes them."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return visible.split(",")[gpu].strip() if visible else str(gpu)
+    names = visible.split(",") if visible else map(str, range(gpu_count()))
+    return [name.strip() for name in names][: gpu_count()]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from tuneloop.documents.errors import InputError
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, State
 from tuneloop.jobs.facts import Attempt
 from tuneloop.jobs.journal import Event
@@ -71,6 +72,9 @@ def fold(events: Sequence[Event], arrived: Callable[[str], bool] = lambda _token
         if event.kind == "submitting":
             keys = tuple(JobKey(key) for key in data["keys"])
             intent.submissions[data["token"]] = Submission(data["token"], data["cluster"], keys)
+        elif event.kind in ("submitted", "refused") and data["token"] not in intent.submissions:
+            message = f"event {event.seq} of the journal is about a submission that no line makes"
+            raise InputError(message, hint="put the missing line back")
         elif event.kind == "submitted":
             intent.submit(data["token"])
         elif event.kind == "refused":
@@ -82,6 +86,7 @@ def fold(events: Sequence[Event], arrived: Callable[[str], bool] = lambda _token
             # Results that were set aside take their submissions with them: doing them anew wants a new yes.
             for key in data.get("keys", ()):
                 intent.latest.pop(JobKey(key), None)
+                intent.cancelled.discard(JobKey(key))
         elif event.kind == "cancel-asked":
             intent.cancelled |= {JobKey(key) for key in data["keys"]}
     for submission in intent.open:

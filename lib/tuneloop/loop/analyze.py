@@ -10,8 +10,10 @@ from tuneloop.documents.shell import typed
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import COLLECT, JobKey, Row, eval_key, train_key
 from tuneloop.jobs.board import Board, read_board
+from tuneloop.jobs.state import ENDED
 from tuneloop.jobs.tables import refresh_status, update_block
 from tuneloop.loop.orders import Crew
+from tuneloop.loop.run import refuse_outdated
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ def analyze(experiment: Experiment) -> Analyzed:
     layout = experiment.layout
     crew = Crew(experiment)
     board = read_board(experiment, crew.executor())
+    refuse_outdated(experiment, board)
     rows = collect_rows(experiment, board, crew)
-    if not rows:
+    if not rows and not any(status.state in ENDED for status in board.states.values()):
         hint = f"`tuneloop status {typed(layout.folder)}` shows what runs"
         raise InputError(Problem("no job is done yet: there is nothing to analyze", layout.summary, hint=hint))
     states = {str(key): status.state for key, status in board.states.items() if key != COLLECT}

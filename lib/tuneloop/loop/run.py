@@ -47,11 +47,12 @@ class Plan:
     going: int
     hours: float  # estimated, one job after the other
     spent_hours: float
+    going_hours: float  # estimated, of what was handed over and has not ended
     budget_hours: float | None
 
     @property
     def over_budget(self) -> bool:
-        return self.budget_hours is not None and self.spent_hours + self.hours > self.budget_hours
+        return self.budget_hours is not None and self.spent_hours + self.going_hours + self.hours > self.budget_hours
 
 
 def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Plan:
@@ -59,7 +60,7 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
 
     Raises InputError when nothing is scaffolded, or the design has changed since.
     """
-    _refuse_outdated(experiment, board)
+    refuse_outdated(experiment, board)
     picked = _possible(board, {spec.key for spec in board.specs if choice.picks(spec, board.states[spec.key])})
     if choice.worker is None and picked:
         # New results make the old report stale.
@@ -73,7 +74,16 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
     hours = sum(job.seconds for job in jobs) / 3600
     limit = experiment.design.budget.hours
     what = [[job.key, job.digest, board.states[job.key].token, job.seconds] for job in jobs]
-    return Plan(digest([what, limit])[:8], jobs, left, len(board.going), hours, _spent(board), limit)
+    return Plan(
+        id=digest([what, limit])[:8],
+        jobs=jobs,
+        left=left,
+        going=len(board.going),
+        hours=hours,
+        spent_hours=_spent(board),
+        going_hours=sum(board.spec(status.key).seconds for status in board.going) / 3600,
+        budget_hours=limit,
+    )
 
 
 def start(experiment: Experiment, executor: Executor, plan: Plan, choice: Choice = FRESH, *, by: str) -> list[JobKey]:
@@ -91,25 +101,31 @@ def start(experiment: Experiment, executor: Executor, plan: Plan, choice: Choice
         return now.jobs
 
     handed = hand_over(Journal(experiment.layout), executor, decide, plan.id, by) if plan.jobs else []
-    log = EventLog(experiment.layout.folder, "run-experiment")
-    log.event(f"plan {plan.id}: {len(handed)} jobs handed over to {executor.cluster} by {by}")
+    if handed:
+        log = EventLog(experiment.layout.folder, "run-experiment")
+        log.event(f"plan {plan.id}: {len(handed)} jobs handed over to {executor.cluster} by {by}")
     executor.start()
     return handed
 
 
-def cancel(experiment: Experiment, executor: Executor, runs: Sequence[str], *, by: str) -> list[JobKey]:
-    """Ask the jobs of the runs (all without any) to end; return their keys. Raises InputError when none goes."""
-    layout = experiment.layout
-    board = read_board(experiment, executor)
+def plan_cancel(experiment: Experiment, board: Board, runs: Sequence[str]) -> list[JobStatus]:
+    """Return the jobs that are going, of the named runs or of all. Raises InputError for an unknown run."""
     known = sorted({spec.run for spec in board.specs if spec.run})
     unknown = [run for run in runs if run not in known]
     if unknown:
-        raise InputError([Problem(f"no run `{run}`", layout.summary, hint=did_you_mean(run, known)) for run in unknown])
+        summary = experiment.layout.summary
+        raise InputError([Problem(f"no run `{run}`", summary, hint=did_you_mean(run, known)) for run in unknown])
     wanted = {spec.key for spec in board.specs if not runs or spec.run in runs}
-    going = [status for status in board.going if status.key in wanted]
-    keys = [status.key for status in going]
+    return [status for status in board.going if status.key in wanted]
+
+
+def cancel(experiment: Experiment, executor: Executor, runs: Sequence[str], *, by: str) -> list[JobKey]:
+    """Ask the jobs of the runs (all without any) to end; return their keys. Raises InputError when none goes."""
+    keys = [status.key for status in plan_cancel(experiment, read_board(experiment, executor), runs)]
     ask_to_cancel(Journal(experiment.layout), keys, by)
-    executor.cancel([item for status in going for item in status.attempts if item.alive])
+    # Read again: a job may have begun since. One that begins later still is ended by the runner.
+    going = read_board(experiment, executor).going
+    executor.cancel([item for status in going if status.key in keys for item in status.attempts if item.alive])
     EventLog(experiment.layout.folder, "run-experiment").event(f"asked to cancel {len(keys)} jobs")
     return keys
 
@@ -133,8 +149,10 @@ def refuse_stopped(experiment: Experiment, board: Board, executor: Executor) -> 
     """Raise FailedError when jobs wait and nothing will ever start them."""
     running = any(status.state == "running" for status in board.going)
     if board.going and not running and not executor.alive():
+        said = experiment.layout.runner_log.read_text(errors="replace").strip().splitlines()
+        why = f"; it said last: {said[-1]}" if said else ""
         raise FailedError(
-            f"{len(board.going)} jobs wait, but the runner has stopped",
+            f"{len(board.going)} jobs wait, but the runner has stopped{why}",
             hint=f"`tuneloop run-experiment {typed(experiment.layout.folder)}` goes on where it was",
         )
 
@@ -163,24 +181,16 @@ def _spent(board: Board) -> float:
     return sum(used) / 3600
 
 
-def _refuse_outdated(experiment: Experiment, board: Board) -> None:
-    folder = typed(experiment.layout.folder)
+def refuse_outdated(experiment: Experiment, board: Board) -> None:
+    """Raise InputError when the jobs on record are not the ones that the design stands for now."""
+    summary, folder = experiment.layout.summary, typed(experiment.layout.folder)
     if not board.specs:
-        raise InputError(
-            Problem("nothing is scaffolded", experiment.layout.summary, hint=f"`tuneloop scaffold-experiment {folder}`")
-        )
-    runs = sorted({board.spec(key).run or "" for key in board.outdated})
-    scaffolded = {spec.run for spec in board.specs}
-    runs += [run.name for run in experiment.runs if run.kind == "train" and run.name not in scaffolded]
-    if runs:
-        shown = ", ".join(runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
-        raise InputError(
-            Problem(
-                f"the design has changed since it was scaffolded: {shown}",
-                experiment.layout.summary,
-                hint=f"`tuneloop scaffold-experiment {folder}`",
-            )
-        )
+        raise InputError(Problem("nothing is scaffolded", summary, hint=f"`tuneloop scaffold-experiment {folder}`"))
+    changed = list(dict.fromkeys(key.split("/")[1] for key in sorted([*board.outdated, *board.missing])))
+    if changed:
+        shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        message = f"the design has changed since it was scaffolded: {shown}"
+        raise InputError(Problem(message, summary, hint=f"`tuneloop scaffold-experiment {folder}`"))
 
 
 def _refuse_budget(experiment: Experiment, plan: Plan) -> None:
@@ -188,8 +198,8 @@ def _refuse_budget(experiment: Experiment, plan: Plan) -> None:
         raise InputError(
             experiment.problem(
                 ("budget", "hours"),
-                f"the plan needs {plan.hours:.2f} h and {plan.spent_hours:.2f} h are spent; "
-                f"the budget is {plan.budget_hours:g} h",
+                f"the plan needs {plan.hours:.2f} h, {plan.going_hours:.2f} h are going and "
+                f"{plan.spent_hours:.2f} h are spent; the budget is {plan.budget_hours:g} h",
                 "raise `budget.hours` in the design, or run less",
             )
         )

@@ -6,13 +6,14 @@ its results aside.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.errors import InputError, Problem
-from tuneloop.documents.files import make_folder, write_text
+from tuneloop.documents.files import make_folder, read_text, write_text
 from tuneloop.documents.logs import EventLog
 from tuneloop.documents.shell import typed
 from tuneloop.documents.yamltext import load_yaml
@@ -21,7 +22,7 @@ from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.script import Script, render
 from tuneloop.experiment.stamp import Stamps
-from tuneloop.experiment.work import COLLECT, Estimate, File, JobSpec, Need, Scaffolded, Setting, Shape
+from tuneloop.experiment.work import COLLECT, Estimate, File, JobSpec, Need, Scaffolded, Setting, Shape, evaluation_of
 from tuneloop.jobs.board import read_board
 from tuneloop.jobs.executors import Executor
 from tuneloop.jobs.facts import Facts
@@ -38,11 +39,14 @@ _IGNORED = "*.pt\n*.safetensors\n.attempts/\n.tuneloop/runner.log\n*.lock\n"
 
 @dataclass(frozen=True)
 class Changed:
-    """A job with results from other inputs than the ones to be scaffolded."""
+    """A run with results from other inputs than the ones to be scaffolded."""
 
     run: str
-    key: str
+    jobs: tuple[JobSpec, ...]
     changes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"`{self.run}` has {len(self.jobs)} results from another design: {'; '.join(self.changes)}"
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,12 @@ def write_scaffold(plan: ScaffoldPlan, crew: Crew, replace: Sequence[str] = ()) 
     layout = plan.experiment.layout
     executor = crew.executor()
     _refuse_changes(plan, replace, executor)
-    if plan.changed:
+    replaced = [job for changed in plan.changed for job in changed.jobs]
+    if replaced:
         # Before the act: killed in between, the jobs are stale still and the same command goes on.
-        Journal(layout).append("retired", keys=[changed.key for changed in plan.changed], by="replace")
-    for changed in plan.changed:
-        _set_aside(layout, _spec(plan, changed.key))
+        Journal(layout).append("retired", keys=[job.key for job in replaced], by="replace")
+    for job in replaced:
+        _set_aside(layout, job)
     make_folder(layout.internal)
     write_text(layout.gitignore, _IGNORED, sync=False)
     written = {name: _write_worker(plan, name, item) for name, item in plan.workers.items()}
@@ -191,52 +196,68 @@ def _collect(experiment: Experiment, crew: Crew, jobs: Sequence[JobSpec]) -> Sca
 
 
 def _changes(experiment: Experiment, workers: Mapping[str, Scaffolded]) -> list[Changed]:
-    """Return the jobs that have results from other inputs, with what changed."""
+    """Return the runs that have results from other inputs, with what changed."""
     facts = Facts(experiment.layout)
-    found = []
+    jobs: dict[str, list[JobSpec]] = {}
+    changes: dict[str, list[str]] = {}
     for item in workers.values():
         for job in item.jobs:
-            attempts = [] if job.run is None else facts.of(job)
-            kept = [attempt for attempt in attempts if attempt.verified or attempt.alive]
-            if kept and all(attempt.digest != job.digest for attempt in kept):
-                changes = _differences(experiment.layout, job, item.settings.get(job.run or "", {}))
-                found.append(Changed(job.run or "", job.key, tuple(changes)))
-    return found
-
-
-def _differences(layout: Layout, job: JobSpec, settings: Mapping[str, Setting]) -> list[str]:
-    setup = layout.run(job.run or "").setup
-    if not setup.is_file():
-        return []
-    before = load_yaml(setup.read_text()).get("settings", {})
+            if job.run is not None and _made_otherwise(facts, job):
+                jobs.setdefault(job.run, []).append(job)
+                changes.setdefault(job.run, []).extend(_differences(experiment.layout, job, item))
     return [
-        f"{key}: {before.get(key, {}).get('value')!r} is now {setting.value!r}"
-        for key, setting in settings.items()
-        if before.get(key, {}).get("value") != setting.value
+        Changed(run, tuple(found), tuple(dict.fromkeys(changes[run])) or ("its inputs differ",))
+        for run, found in jobs.items()
     ]
+
+
+def _made_otherwise(facts: Facts, job: JobSpec) -> bool:
+    kept = [attempt for attempt in facts.of(job) if attempt.verified or attempt.alive]
+    return bool(kept) and all(attempt.digest != job.digest for attempt in kept)
+
+
+def _differences(layout: Layout, job: JobSpec, scaffolded: Scaffolded) -> Iterator[str]:
+    """Yield what differs between the inputs on disk and those to be scaffolded."""
+    name = evaluation_of(job.key)
+    if name is not None:
+        # An evaluation whose own request is the same changes with its training alone.
+        request = layout.request_of(job)
+        before = _mapping(request)
+        text = next((file.text for file in scaffolded.files if file.path == layout.relative(request)), "{}")
+        now = {key: value for key, value in load_yaml(text).items() if key != "digest"}
+        yield from (
+            f"{name}.{key}: {before.get(key)!r} is now {value!r}"
+            for key, value in now.items()
+            if before and before.get(key) != value
+        )
+        return
+    before = _mapping(layout.run(job.run or "").setup).get("settings", {})
+    for key, setting in scaffolded.settings.get(job.run or "", {}).items():
+        was = before.get(key, {}).get("value")
+        if before and was != setting.value:
+            yield f"{key}: {was!r} is now {setting.value!r}"
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """Return a generated YAML or JSON file, empty where there is none."""
+    if not path.is_file():
+        return {}
+    value = load_yaml(read_text(path), path)
+    return value if isinstance(value, dict) else {}
 
 
 def _refuse_changes(plan: ScaffoldPlan, replace: Sequence[str], executor: Executor) -> None:
-    layout = plan.experiment.layout
-    problems = []
-    for changed in plan.changed:
-        if changed.run not in replace:
-            what = "; ".join(changed.changes) or "its inputs differ"
-            problems.append(
-                Problem(
-                    f"`{changed.key}` has results from another design: {what}",
-                    layout.summary,
-                    hint=f"`--replace {changed.run}` sets them aside, or give the run another name",
-                )
-            )
+    summary, folder = plan.experiment.layout.summary, typed(plan.experiment.layout.folder)
+    left = [changed for changed in plan.changed if changed.run not in replace]
+    if left:
+        options = " ".join(f"--replace {changed.run}" for changed in plan.changed)
+        hint = f"`tuneloop scaffold-experiment {folder} {options}` sets them aside; or give the runs other names"
+        raise InputError([Problem(str(changed), summary, hint=hint) for changed in left])
     going = {status.key for status in read_board(plan.experiment, executor).going}
-    problems += [
-        Problem(f"`{item.key}` is still going", layout.summary, hint=f"`tuneloop cancel {typed(layout.folder)}` first")
-        for item in plan.changed
-        if item.run in replace and item.key in going
-    ]
-    if problems:
-        raise InputError(problems)
+    busy = [job.key for changed in plan.changed for job in changed.jobs if job.key in going]
+    if busy:
+        message = f"{len(busy)} jobs to be replaced are still going, such as `{busy[0]}`"
+        raise InputError(Problem(message, summary, hint=f"`tuneloop cancel {folder}` first"))
 
 
 def _set_aside(layout: Layout, job: JobSpec) -> None:
@@ -248,10 +269,6 @@ def _set_aside(layout: Layout, job: JobSpec) -> None:
             place = target / layout.relative(path)
             make_folder(place.parent)
             shutil.move(path, place)
-
-
-def _spec(plan: ScaffoldPlan, key: str) -> JobSpec:
-    return next(job for job in plan.jobs if job.key == key)
 
 
 def _record_runs(layout: Layout) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Collection
 from contextlib import suppress
+from pathlib import Path
 
 from tuneloop.documents.config import Profile
 from tuneloop.documents.files import write_json
@@ -52,14 +53,25 @@ class Local:
 
     def cancel(self, attempts: Collection[Attempt]) -> None:
         for attempt in attempts:
-            # Only while the lock is held are these ids still the job's.
             if is_held(attempt.path / "lock"):
-                with suppress(ProcessLookupError):
-                    os.kill(attempt.pid, signal.SIGTERM)
-                    continue
-                # The claiming process was killed and its job lives on.
-                with suppress(ProcessLookupError):
-                    os.killpg(attempt.group or attempt.pid, signal.SIGTERM)
+                _ask_to_end(attempt)
+
+
+def _ask_to_end(attempt: Attempt) -> None:
+    """Ask the process that claimed; where it was killed and its job lives on, ask the job."""
+    with suppress(ProcessLookupError):
+        # A process id alone proves nothing: it may be somebody else's by now.
+        if b"tuneloop.jobs.claim" in _command_line(attempt.pid):
+            os.kill(attempt.pid, signal.SIGTERM)
+        elif attempt.group is not None:
+            os.killpg(attempt.group, signal.SIGTERM)
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def slots(profile: Profile) -> int:
