@@ -7,6 +7,7 @@ import pytest
 from conftest import CHANCES, evaluated, rows_of, trained
 from tuneloop.analysis import analyze, summary_table
 from tuneloop.analysis.samples import MOST
+from tuneloop.analysis.view import sections
 from tuneloop.analysis.wording import answer, how_judged
 from tuneloop.documents.errors import InputError
 from tuneloop.experiment.work import Row
@@ -86,7 +87,8 @@ class TestEpochs:
         assert {result.epoch for result in analyze(experiment, rows).results} == {None, 1}
 
     def test_lowest_validation_loss_counts_where_declared(self, make, rows):
-        experiment = make(("metrics:\n", "metrics:\n  at: lowest-validation-loss\n"))
+        validation = "data:\n  - {split: validation, path: data/test.jsonl}\n"
+        experiment = make(("metrics:\n", "metrics:\n  at: lowest-validation-loss\n"), ("data:\n", validation))
         worse = [
             replace(row, value=9.0)
             if row.run == "rank4_lr3e-3" and row.metric == "validation_loss" and row.epoch == 1
@@ -156,6 +158,26 @@ class TestGuardrails:
         rows = rows_of({**CHANCES, "control": (0.9,)})
         found = {item.run.name: item.held for item in analyze(experiment, rows).guardrails}
         assert found["rank4_lr3e-4"] == "broken"
+
+    def test_guardrail_without_scores_is_shown(self, experiment, rows):
+        analysis = analyze(experiment, [row for row in rows if row.source != "longer"])
+        assert {item.run.name for item in analysis.guardrails} == set(CHANCES) - {"control"}
+        assert {(item.name, item.held) for item in analysis.guardrails} == {("longer", None)}
+        (section,) = [item for item in sections(analysis, [], []) if item.heading == "Guardrails"]
+        assert [line[-1].text for line in section.blocks[0].lines] == ["not evaluated"] * 4
+
+
+class TestScale:
+    def test_mean_stays_on_the_scale_of_all_rows(self, experiment):
+        low = [
+            Row("control", "capitalization", "score", value, None, None, "similarity", str(i))
+            for i, value in enumerate([0.0, 0.0, 0.0, 0.08])
+        ]
+        (score,) = analyze(experiment, low).everything
+        assert score.mean.interval.low == 0.0
+        beyond = Row("rank4_lr3e-3", "capitalization", "score", 1.5, 1, None, "similarity", "0")
+        score = analyze(experiment, [*low, beyond]).everything[0]
+        assert score.mean.interval.low < 0
 
 
 class TestTogether:

@@ -137,6 +137,16 @@ class TestProperties:
         if mean.interval is not None:
             assert mean.interval.low <= mean.mean <= mean.interval.high
 
+    @given(some.lists(some.tuples(some.floats(0, 1), some.floats(0, 1)), min_size=2, max_size=20))
+    def test_bounded_intervals_hold_what_is_possible(self, pairs):
+        run, control = zip(*pairs, strict=True)
+        mean = st.mean_of(run, binary=False, bounded=True)
+        if mean.interval is not None:
+            assert 0 <= mean.interval.low <= mean.mean <= mean.interval.high <= 1
+        difference = st.paired_difference(keyed(run), keyed(control), binary=False, bounded=True)
+        if difference.interval is not None:
+            assert -1 <= difference.interval.low <= difference.estimate <= difference.interval.high <= 1
+
     @given(some.integers(0, 80), some.integers(0, 80), some.integers(0, 80))
     def test_difference_interval_holds_the_estimate(self, gained, lost, same):
         n = gained + lost + same
@@ -207,6 +217,14 @@ class TestSimulations:
         luck = np.random.default_rng(3)
         found = [st.student(list(sample)) for sample in luck.beta(4, 1.5, (SIMULATIONS, 100))]
         assert COVERED[0] <= coverage(4 / 5.5, found) <= COVERED[1]
+
+    def test_bounded_mean_covers_as_often(self):
+        luck = np.random.default_rng(3)
+        samples = [list(sample) for sample in luck.beta(0.3, 2, (SIMULATIONS, 12))]
+        cut = [st.mean_of(sample, binary=False, bounded=True).interval for sample in samples]
+        whole = [st.student(sample) for sample in samples]
+        assert any(interval.low < 0 for interval in whole)
+        assert coverage(0.3 / 2.3, cut) == coverage(0.3 / 2.3, whole)
 
     @pytest.mark.parametrize(("up", "down", "n"), [(0.1, 0.1, 100), (0.3, 0.1, 50), (0.6, 0.05, 100), (0.2, 0.2, 30)])
     def test_bonett_price_covers_the_truth(self, up, down, n):

@@ -34,11 +34,38 @@ CASES: dict[str, tuple[str, int, list[Told]]] = {
         2,
         [
             Told("`schema` is 'tuneloop.experiment/9'", 1, "schema", "use one of 'tuneloop.experiment/1'"),
-            Told("`name` should be a valid string, found 3", 2, "name"),
+            Told("`name` should be a valid string, found 3", 2, "name", 'put it in quotes: `name: "3"`'),
             Told("`method.update` is 'lorra'", 4, "method.update", UPDATES),
             Told("unknown key `data.1.colums`", 9, "data.1.colums", "did you mean `columns`?"),
-            Told("`variables.lr` should be a valid list, found 0.001", 10, "variables.lr"),
-            Told("`seeds` needs at least 1, found []", 12, "seeds"),
+            Told(
+                "`variables.lr` should be a valid list, found 0.001",
+                10,
+                "variables.lr",
+                "write it in brackets: `lr: [...]`",
+            ),
+            Told("`seeds` needs at least 1, found []", 12, "seeds", "give at least 1"),
+        ],
+    ),
+    "wrong numbers": (
+        changed(
+            ("split: test}\nm", "split: test, limit: 0}\nm"),
+            ("controls: {epochs: 2}", "controls: {epochs: 2}\nbudget: {hours: -1}\nseeds: one"),
+        ),
+        2,
+        [
+            Told("`seeds` should be a valid list, found 'one'", 12, "seeds", "write it in brackets: `seeds: [...]`"),
+            Told(
+                "`evaluations.0.limit` should be greater than or equal to 1, found 0",
+                14,
+                "evaluations.0.limit",
+                "write 1 or more",
+            ),
+            Told(
+                "`budget.hours` should be greater than 0, found -1",
+                11,
+                "budget.hours",
+                "write a larger number, such as 1",
+            ),
         ],
     ),
     "hostile and reserved names": (

@@ -92,17 +92,23 @@ def test_faults_of_model_and_data(shipped: Path) -> None:
     )
     expected = {
         Led(
-            "tiny-bas: no such model folder",
+            "no model folder `../tiny-bas`",
             "model: ../tiny-bas",
             "model",
-            "set `model:` to a Hugging Face model folder",
+            "paths start at the experiment's folder",
         ),
         Led(
             "cap/broken.jsonl:2: not JSON: Expecting property name enclosed in double quotes",
             "- split: train",
             "data.0",
+            "the readable formats are JSON (a list of objects) and JSONL (one object a line)",
         ),
-        Led("cap/empty.jsonl: the file is empty", "- {split: validation, path: empty.jsonl}", "data.1"),
+        Led(
+            "cap/empty.jsonl: the file is empty",
+            "- {split: validation, path: empty.jsonl}",
+            "data.1",
+            "give it one sample at least",
+        ),
         Led(
             "no task file `missing.py`",
             "- {name: longer, task: missing.py, split: longer}",
@@ -111,6 +117,7 @@ def test_faults_of_model_and_data(shipped: Path) -> None:
         ),
     }
     assert expected <= found
+    assert [item.key for item in found].count("model") == 1
 
 
 def test_faults_of_columns_and_task(shipped: Path) -> None:

@@ -103,7 +103,7 @@ def test_spending_needs_the_plan_as_it_is(scaffolded: Path) -> None:
     before, now = content(scaffolded), plan(scaffolded)
     done = tuneloop(scaffolded, "run-experiment", ".", "--json")
     (told,) = problems(done)
-    assert (done.returncode, told.hint) == (2, f"type the same command with `--yes {now}`")
+    assert (done.returncode, told.hint) == (2, f"`tuneloop run-experiment . --yes {now}`")
     done = tuneloop(scaffolded, "run-experiment", ".", "--yes", "12345678", "--json")
     told = Told(f"the plan has changed: it is {now}, not 12345678", hint="look at the new plan with `--dry-run`")
     assert (done.returncode, problems(done)) == (2, [told])
@@ -115,7 +115,9 @@ def test_yes_never_skips_the_budget(scaffolded: Path) -> None:
     done = tuneloop(scaffolded, "run-experiment", ".", "--yes", plan(scaffolded), "--json")
     (told,) = problems(done)
     assert done.returncode == 2
-    assert told.message.startswith("the plan needs 0.00 h and 0.00 h are spent; the budget is 1e-06 h")
+    assert told.message.startswith(
+        "the plan needs 0.00 h, 0.00 h are going and 0.00 h are spent; the budget is 1e-06 h"
+    )
     assert (told.key, told.hint) == ("budget.hours", "raise `budget.hours` in the design, or run less")
     assert told.line is not None
     assert "budget:" in (scaffolded / "experiment_summary.md").read_text().splitlines()[told.line - 1]

@@ -80,7 +80,10 @@ def test_project_is_the_nearest_folder_upwards(project: Path) -> None:
             "clusters:\n  box:\n    slot: 1\n",
             ":3: unknown key `clusters.box.slot`\n  hint: did you mean `slots`?",
         ),
-        ("clusters:\n  box: {slots: 0}\n", ":2: `clusters.box.slots` should be greater than or equal to 1, found 0"),
+        (
+            "clusters:\n  box: {slots: 0}\n",
+            ":2: `clusters.box.slots` should be greater than or equal to 1, found 0\n  hint: write 1 or more",
+        ),
         ("clusters: {a: {}}\nclusters: {}\n", ":2: duplicate key `clusters`\n  hint: it stands on line 1 already"),
         ("- a\n", ":1: expected keys and values, found list"),
     ],

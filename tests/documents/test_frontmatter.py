@@ -51,11 +51,23 @@ def fault(text: str) -> str:
             "note.md:5: unknown key `parts.0.color`\n  hint: did you mean `colour`?",
         ),
         ("---\nname: a\nparts:\n  - {colour: x}\n---\n", "note.md:4: missing key `parts.0.size`\n  hint: add `size:`"),
-        ("---\nname: 3\n---\n", "note.md:2: `name` should be a valid string, found 3"),
-        ("---\nname: a\ncount: 2.0\n---\n", "note.md:3: `count` should be a valid integer, found 2.0"),
-        ("---\nname: a\ncount: yes\n---\n", "note.md:3: `count` should be a valid integer, found 'yes'"),
-        ("---\nname: a\nwords: []\n---\n", "note.md:3: `words` needs at least 1, found []"),
-        ("---\nname: a\nsizes: {b: 1}\n---\n", "note.md:3: `sizes.b` should be a valid list, found 1"),
+        (
+            "---\nname: 3\n---\n",
+            'note.md:2: `name` should be a valid string, found 3\n  hint: put it in quotes: `name: "3"`',
+        ),
+        (
+            "---\nname: a\ncount: 2.0\n---\n",
+            "note.md:3: `count` should be a valid integer, found 2.0\n  hint: write a whole number, such as 1",
+        ),
+        (
+            "---\nname: a\ncount: yes\n---\n",
+            "note.md:3: `count` should be a valid integer, found 'yes'\n  hint: write a whole number, such as 1, without quotes",
+        ),
+        ("---\nname: a\nwords: []\n---\n", "note.md:3: `words` needs at least 1, found []\n  hint: give at least 1"),
+        (
+            "---\nname: a\nsizes: {b: 1}\n---\n",
+            "note.md:3: `sizes.b` should be a valid list, found 1\n  hint: write it in brackets: `b: [...]`",
+        ),
         (
             "---\nname: a\nzzz: 1\n---\n",
             "note.md:3: unknown key `zzz`\n  hint: known: `name`, `count`, `parts`, `sizes`, `words`",
@@ -71,6 +83,7 @@ def test_all_faults_at_once() -> None:
         "note.md:2: missing key `name`",
         "  hint: add `name:`",
         "note.md:4: `parts.0.size` should be a valid integer, found 'big'",
+        "  hint: write a whole number, such as 1, without quotes",
         "note.md:5: unknown key `parts.1.x`",
         "  hint: known: `size`, `colour`",
         "note.md:2: unknown key `cuont`",

@@ -1,6 +1,7 @@
 """What is wrong between the keys of a design: exact words, lines and hints."""
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def test_sound_design_has_no_faults() -> None:
     assert told(written({})) == ""
 
 
+LOWEST = {"at": "lowest-validation-loss", "primary": {"evaluation": "cap"}}
 CASES: list[tuple[str, dict[str, Any], str]] = [
     (
         "split twice",
@@ -68,6 +70,40 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
         "uneven cells",
         {"variables": [{"lr": 1}, {"epochs": 2}]},
         "design.yaml:6: the cells name different variables\n  hint: give each cell the same keys",
+    ),
+    (
+        "cell twice",
+        {"variables": [{"lr": 1, "rank": 2}, {"lr": 2, "rank": 2}, {"rank": 2, "lr": 1}]},
+        "design.yaml:6: the cell repeats an earlier one\n  hint: take the second one out",
+    ),
+    (
+        "lowest validation loss without one",
+        {"data": [{"split": "train", "path": "a"}, {"split": "test", "path": "b"}], "metrics": LOWEST},
+        (
+            "design.yaml:10: no data has `split: validation`, so no epoch has a validation loss\n"
+            "  hint: add `{split: validation, path: FILE}` to `data`, or set `at: last`"
+        ),
+    ),
+    (
+        "lowest validation loss, last epoch evaluated",
+        {"evaluations": [{"name": "cap", "task": "cap.py", "epochs": "last"}], "metrics": LOWEST},
+        (
+            "design.yaml:8: `at: lowest-validation-loss` may choose epoch 0, which `cap` leaves out\n"
+            "  hint: set `epochs: all`, or `at: last`"
+        ),
+    ),
+    (
+        "lowest validation loss, an epoch left out",
+        {
+            "variables": {"epochs": [2, 3]},
+            "controls": {},
+            "evaluations": [{"name": "cap", "task": "cap.py", "epochs": [0, 2]}],
+            "metrics": LOWEST,
+        },
+        (
+            "design.yaml:8: `at: lowest-validation-loss` may choose epoch 1, which `cap` leaves out\n"
+            "  hint: set `epochs: all`, or `at: last`"
+        ),
     ),
     (
         "prompt without input",
@@ -112,7 +148,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     (
         "checkpoint of a control run",
         {"runs": [{"name": "old", "kind": "control", "checkpoint": "a@1"}]},
-        "design.yaml:9: only an eval-only run has a checkpoint",
+        "design.yaml:9: only an eval-only run has a checkpoint\n  hint: take it out",
     ),
     (
         "run is in the matrix",
@@ -125,6 +161,28 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("changes", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_fault_has_line_and_hint(changes: dict[str, Any], message: str) -> None:
     assert told(written(changes)) == message
+
+
+@pytest.mark.parametrize("epochs", ["all", [0, 1]])
+def test_lowest_validation_loss_wants_every_epoch(epochs: Any) -> None:
+    evaluations = [{"name": "cap", "task": "cap.py", "epochs": epochs}]
+    assert list(faults(design(metrics=LOWEST, evaluations=evaluations))) == []
+
+
+def test_numbers_that_are_not_finite_are_told_where_they_stand() -> None:
+    found = faults(
+        design(
+            variables=[{"lr": 1e-3}, {"lr": math.inf}],
+            controls={"weight_decay": math.nan, "torchtune": {"optimizer": {"betas": [0.9, -math.inf]}}},
+            runs=[{"name": "extra", "set": {"lr": math.inf}}],
+        )
+    )
+    assert [(fault.at, fault.message) for fault in found] == [
+        (("variables", 1, "lr"), "`lr` is infinite"),
+        (("controls", "weight_decay"), "`weight_decay` is not a number"),
+        (("controls", "torchtune", "optimizer", "betas", 1), "`betas` is infinite"),
+        (("runs", 0, "set", "lr"), "`lr` is infinite"),
+    ]
 
 
 def test_all_faults_come_at_once() -> None:

@@ -322,3 +322,14 @@ def test_a_report_is_written_when_every_training_failed(tmp_path: Path) -> None:
     run(folder, check=False)
     assert states(folder)["collect"] == "done"
     assert (folder / "analysis" / "report.html").is_file()
+
+
+def test_a_run_dropped_after_looking_is_named_in_the_report(tmp_path: Path) -> None:
+    folder = make_echo(tmp_path / "exp", controls="{epochs: 1, seconds: 0.2, steps: 2}")
+    run(folder)
+    edit(folder, "lr: [0.001, 0.0001]", "lr: [0.001]")
+    cli("scaffold-experiment", folder)
+    cli("analyze-experiment", folder)
+    report = (folder / "analysis" / "report.md").read_text()
+    assert "eval/lr1e-4/e0/cap" in report
+    assert "dropped from the design after it was handed over" in report

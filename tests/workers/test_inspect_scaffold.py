@@ -427,6 +427,7 @@ def test_an_earlier_attempt_gives_the_estimate(tmp_path: Path) -> None:
     seen = Order(order.folder, order.design, order.runs, order.machine, order.trained, {key: Usage(33.0, 20.0, 700.0)})
     guessed, measured = worker.estimate(order)[key], worker.estimate(seen)[key]
     assert 5 < guessed.seconds < 60
+    assert guessed.basis == f"10 samples, about {guessed.tokens:,} tokens"
     assert (measured.seconds, measured.memory_mb, measured.basis) == (33.0, 701, "measured")
     assert set(worker.estimate(order)) == {job.key for job in worker.scaffold(order).jobs}
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from omegaconf import OmegaConf
 from torchtune import config as torchtune_config
 
 from tuneloop.documents.yamltext import load_yaml
-from tuneloop.experiment.work import Fault, Usage
+from tuneloop.experiment.work import Fault, Machine, Usage
 from tuneloop.workers.torchtune import worker
 
 TRAIN = case.head()["data"][0]
@@ -39,19 +40,41 @@ FAULTS: list[tuple[dict[str, Any], str, tuple[str | int, ...], str | None]] = [
         ("variables", "lora_rnk"),
         "did you mean `lora_rank`?",
     ),
-    ({"variables": {"lr": ["high"]}}, "`lr` should be a number above 0, found 'high'", ("variables", "lr"), None),
+    (
+        {"variables": {"lr": ["high"]}},
+        "`lr` should be a number above 0, found 'high'",
+        ("variables", "lr"),
+        "write it like `lr: [3e-4]`",
+    ),
     (
         controls(epochs=1.5),
         "`epochs` should be a whole number of at least 1, found 1.5",
         ("controls", "epochs"),
-        None,
+        "write it like `epochs: 1`",
     ),
-    (controls(packed="yes"), "`packed` should be true or false, found 'yes'", ("controls", "packed"), None),
+    (
+        {"variables": {}, **controls(lr="1e-3")},
+        "`lr` should be a number above 0, found '1e-3'",
+        ("controls", "lr"),
+        "write it like `lr: 3e-4`, without quotes",
+    ),
+    (
+        {"variables": [{"lr": 1e-3}, {"lr": -1}]},
+        "`lr` should be a number above 0, found -1",
+        ("variables", 1, "lr"),
+        "write it like `lr: 3e-4`",
+    ),
+    (
+        controls(packed="yes"),
+        "`packed` should be true or false, found 'yes'",
+        ("controls", "packed"),
+        "write it like `packed: false`",
+    ),
     (
         controls(lora_targets=["q"]),
         "`lora_targets` should be a list of q_proj, k_proj, v_proj, output_proj, mlp, output, found ['q']",
         ("controls", "lora_targets"),
-        None,
+        "write it like `lora_targets: [q_proj, k_proj, v_proj, output_proj, mlp]`",
     ),
     (
         controls(lora_targets=["q_proj", "output"]),
@@ -69,7 +92,7 @@ FAULTS: list[tuple[dict[str, Any], str, tuple[str | int, ...], str | None]] = [
         controls(max_seq_len=4096),
         "`max_seq_len` is 4096, the model has 512 positions",
         ("controls", "max_seq_len"),
-        None,
+        "write 512 or less",
     ),
     (
         controls(batch_size=17),
@@ -207,7 +230,7 @@ def test_an_override_is_faulted_where_it_stands(tmp_path: Path) -> None:
 
 def test_a_missing_model_folder_is_a_fault(tmp_path: Path) -> None:
     (found,) = faults(tmp_path, model="nowhere")
-    assert (found.message, found.at) == (f"{tmp_path}/nowhere: no such model folder", ("model",))
+    assert (found.message, found.at) == ("no model folder `nowhere`", ("model",))
 
 
 def test_an_unsupported_family_is_refused(tmp_path: Path) -> None:
@@ -232,6 +255,46 @@ def test_a_broken_file_is_told_with_its_line(tmp_path: Path, text: str, message:
     (tmp_path / "data" / "train.jsonl").write_text(text)
     (found,) = faults(tmp_path)
     assert (found.message, found.at) == (f"{tmp_path}/{message}", ("data", 0))
+    assert found.hint is not None
+
+
+def test_a_file_that_is_not_json_is_one_fault(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("word,capitalized\na,A\nb,B\n")
+    (found,) = faults(tmp_path, data=[TRAIN | {"path": "train.csv"}])
+    assert (found.message, found.at) == (
+        f"{tmp_path}/train.csv: neither a .json nor a .jsonl file",
+        ("data", 0, "path"),
+    )
+    assert found.hint is not None
+    assert "JSON (a list of objects) and JSONL (one object a line)" in found.hint
+
+
+def test_the_bases_of_estimates_are_words(tmp_path: Path) -> None:
+    asked = case.order(tmp_path, samples=800)
+    one = replace(asked, machine=Machine("local", 0, 1, sys.executable))
+    (estimate,) = worker.estimate(one).values()
+    assert estimate.tokens is not None
+    assert f"{estimate.tokens:,} tokens" in estimate.basis
+    assert "(1 core x" in estimate.basis
+
+
+def notes(folder: Path, samples: int = 16, **changes: Any) -> tuple[str, ...]:
+    return worker.scaffold(case.order(folder, samples=samples, **changes)).notes
+
+
+def test_warming_up_to_the_end_is_noted(tmp_path: Path) -> None:
+    assert notes(tmp_path, **controls(warmup_steps=3)) == ()
+    assert notes(tmp_path, variables={"lr": [1e-3, 1e-4]}, **controls(warmup_steps=4)) == (
+        "the learning rate is still warming up when training ends (`lr1e-3`: 4 of 4 steps, and 1 more run)",
+    )
+
+
+def test_many_dropped_samples_are_noted(tmp_path: Path) -> None:
+    assert notes(tmp_path / "few", samples=17) == ()  # 1 of 17
+    assert notes(tmp_path / "limited", samples=23, **controls(max_steps=2)) == ()
+    (found,) = notes(tmp_path / "many", samples=23)
+    assert found.startswith("many samples of each epoch are not trained on")
+    assert found.endswith("(`lr3e-3`: 30 % of them)")
 
 
 def test_a_missing_data_file_is_a_fault(tmp_path: Path) -> None:
@@ -342,7 +405,7 @@ def test_the_steps_are_exact(tmp_path: Path) -> None:
 def test_a_time_seen_replaces_an_assumed_one(tmp_path: Path) -> None:
     seen = {"train/other": Usage(40.0, 60.0, 900.0)}
     (estimate,) = worker.estimate(case.order(tmp_path, seen=seen)).values()
-    assert (estimate.seconds, estimate.basis) == (40.0, "the mean of 1 training jobs of this experiment")
+    assert (estimate.seconds, estimate.basis) == (40.0, "the mean of 1 training job of this experiment")
 
 
 def test_a_thousand_runs_take_seconds(tmp_path: Path) -> None:

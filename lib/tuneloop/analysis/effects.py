@@ -43,7 +43,7 @@ class Effect:
     settings: int  # settings of everything else that were tried with every value; 0: the values do not match
 
 
-def cells_of(runs: Sequence[Run], items: Mapping[str, Items], base: Items | None) -> tuple[Cell, ...]:
+def cells_of(runs: Sequence[Run], items: Mapping[str, Items], base: Items | None, *, bounded: bool) -> tuple[Cell, ...]:
     """Return the cells that have several seeds by design; `items` holds the scores by run."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -56,17 +56,17 @@ def cells_of(runs: Sequence[Run], items: Mapping[str, Items], base: Items | None
             continue
         pooled = st.average_items([items[run.name] for run in scored])
         binary = st.is_binary(pooled.values()) and len(scored) == 1
-        mean = st.mean_of(list(pooled.values()), binary=binary)
+        mean = st.mean_of(list(pooled.values()), binary=binary, bounded=bounded)
         if mean is None:
             continue
         alone = [sum(items[run.name].values()) / len(items[run.name]) for run in scored]
-        difference = None if base is None else st.paired_difference(pooled, base, binary=binary)
+        difference = None if base is None else st.paired_difference(pooled, base, binary=binary, bounded=bounded)
         seeds = tuple(run.seed for run in scored)
         cells.append(Cell(group[0].cell, seeds, len(group), mean, min(alone), max(alone), difference))
     return tuple(cells)
 
 
-def effects_of(runs: Sequence[Run], items: Mapping[str, Items]) -> tuple[Effect, ...]:
+def effects_of(runs: Sequence[Run], items: Mapping[str, Items], *, bounded: bool) -> tuple[Effect, ...]:
     """Return the effect of each variable that takes two values or more among the runs with scores."""
     scored = [run for run in runs if run.name in items and run.cell]
     effects = []
@@ -76,7 +76,7 @@ def effects_of(runs: Sequence[Run], items: Mapping[str, Items]) -> tuple[Effect,
             continue
         matched = _matched(scored, variable, len(values))
         groups = [[run for run in matched or scored if _same(run.cell.get(variable), value)] for value in values]
-        levels = _levels(values, groups, items, paired=bool(matched))
+        levels = _levels(values, groups, items, paired=bool(matched), bounded=bounded)
         effects.append(Effect(variable, levels, len(matched) // len(values)))
     return tuple(effects)
 
@@ -98,17 +98,17 @@ def _matched(runs: Sequence[Run], variable: str, values: int) -> list[Run]:
 
 
 def _levels(
-    values: Sequence[Any], groups: Sequence[Sequence[Run]], items: Mapping[str, Items], *, paired: bool
+    values: Sequence[Any], groups: Sequence[Sequence[Run]], items: Mapping[str, Items], *, paired: bool, bounded: bool
 ) -> tuple[Level, ...]:
     pooled = [st.average_items([items[run.name] for run in group]) for group in groups]
     levels: list[Level] = []
     for value, group, scores in zip(values, groups, pooled, strict=True):
         binary = len(group) == 1 and st.is_binary([*scores.values(), *pooled[0].values()])
-        mean = st.mean_of(list(scores.values()), binary=binary)
+        mean = st.mean_of(list(scores.values()), binary=binary, bounded=bounded)
         if mean is None:
             continue
         first = not levels or not paired
-        difference = None if first else st.paired_difference(scores, pooled[0], binary=binary)
+        difference = None if first else st.paired_difference(scores, pooled[0], binary=binary, bounded=bounded)
         levels.append(Level(value, len(group), mean, difference))
     return tuple(levels)
 

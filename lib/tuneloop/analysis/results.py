@@ -54,7 +54,7 @@ class Result:
 
 @dataclass(frozen=True)
 class GuardrailResult:
-    series: Series
+    name: str  # of the scorer, or of the evaluation alone where it has no scores
     direction: st.Direction
     tolerance: float
     run: Run
@@ -107,6 +107,7 @@ def analyze(experiment: Experiment, rows: Sequence[Row], *, states: Mapping[str,
     control = control_of(primary.series, runs) if primary else None
     items = _trained_items(runs, epochs, primary)
     base = primary.series.items[control] if primary and control else None
+    bounded = primary is not None and primary.series.bounded
     samples = None
     if primary and best and best.score:
         samples = side_by_side(scores, primary.series, primary.direction, best.score.at, control)
@@ -122,8 +123,8 @@ def analyze(experiment: Experiment, rows: Sequence[Row], *, states: Mapping[str,
         guardrails=tuple(_guardrails(experiment, scores, runs, chosen)),
         everything=tuple(everything),
         others=tuple(score for score in chosen if primary and score.series is not primary.series),
-        cells=cells_of(experiment.runs, items, base),
-        effects=effects_of(runs, items),
+        cells=cells_of(experiment.runs, items, base, bounded=bounded),
+        effects=effects_of(runs, items, bounded=bounded),
         samples=samples,
         unfinished=tuple(sorted((key, state) for key, state in (states or {}).items() if state != "done")),
     )
@@ -135,13 +136,13 @@ def _scores(series: Series, runs: Sequence[Run]) -> Iterator[Score]:
     for run in runs:
         for epoch in series.epochs(run.name):
             at = At(run.name, epoch)
-            mean = st.mean_of(list(series.items[at].values()), binary=series.binary)
+            mean = st.mean_of(list(series.items[at].values()), binary=series.binary, bounded=series.bounded)
             if mean is None:
                 continue
-            compare = base is not None and run.kind != "control"
-            difference = (
-                st.paired_difference(series.items[at], base, binary=series.binary) if compare and base else None
-            )
+            difference = None
+            if base and run.kind != "control":
+                own = series.items[at]
+                difference = st.paired_difference(own, base, binary=series.binary, bounded=series.bounded)
             yield Score(at, series, mean, difference)
 
 
@@ -210,11 +211,10 @@ def _guardrails(
     for index, rail in enumerate(rails):
         at = ("metrics", "guardrails", index, "scorer")
         series = find_series(experiment, scores, rail.evaluation, rail.scorer, at)
-        if series is None:
-            continue
+        name = rail.evaluation if series is None else series.name
         found = {score.at.run: score for score in chosen if score.series is series}
         for run in (run for run in runs if run.kind != "control"):
             score = found.get(run.name)
             difference = None if score is None else score.difference
             held = None if difference is None else st.guardrail(difference, rail.direction, rail.tolerance)
-            yield GuardrailResult(series, rail.direction, rail.tolerance, run, score, held)
+            yield GuardrailResult(name, rail.direction, rail.tolerance, run, score, held)

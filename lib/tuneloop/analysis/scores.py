@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tuneloop.analysis.statistics import is_binary
+from tuneloop.analysis.statistics import is_binary, is_bounded
 from tuneloop.experiment.work import Row
 
 TRAIN = "train"
@@ -32,7 +32,8 @@ class Series:
 
     evaluation: str
     scorer: str
-    binary: bool
+    binary: bool  # of all runs and epochs, as is the next
+    bounded: bool
     items: Mapping[At, Mapping[str, float]]
     unscored: Mapping[At, int]  # items without a finite score, left out of everything
 
@@ -111,8 +112,8 @@ def _series(samples: Sequence[Row]) -> Iterable[Series]:
         grouped.setdefault((row.source, name), []).append(row)
     for (evaluation, scorer), group in grouped.items():
         items, unscored = _items(group)
-        values = (value for scored in items.values() for value in scored.values())
-        yield Series(evaluation, scorer, is_binary(values), items, unscored)
+        values = [value for scored in items.values() for value in scored.values()]
+        yield Series(evaluation, scorer, is_binary(values), is_bounded(values), items, unscored)
 
 
 def _items(samples: Sequence[Row]) -> tuple[dict[At, dict[str, float]], dict[At, int]]:

@@ -55,15 +55,25 @@ def is_binary(values: Iterable[float]) -> bool:
     return all(value in (0.0, 1.0) for value in values)
 
 
-def mean_of(values: Sequence[float], *, binary: bool) -> Mean | None:
-    """Return the mean with its interval: Wilson's for 0/1 scores, Student's t otherwise; None without values."""
+def is_bounded(values: Iterable[float]) -> bool:
+    """Tell whether all scores lie on the scale from 0 to 1."""
+    return all(0.0 <= value <= 1.0 for value in values)
+
+
+def mean_of(values: Sequence[float], *, binary: bool, bounded: bool = False) -> Mean | None:
+    """Return the mean with its interval: Wilson's for 0/1 scores, Student's t otherwise; None without values.
+
+    `bounded` scores go from 0 to 1, so their t interval is cut there.
+    """
     n = len(values)
     if n == 0:
         return None
     mean = math.fsum(values) / n
     if n < 2:
         return Mean(n, mean, None)
-    return Mean(n, mean, wilson(round(math.fsum(values)), n) if binary else student(values))
+    if binary:
+        return Mean(n, mean, wilson(round(math.fsum(values)), n))
+    return Mean(n, mean, _within(student(values), 0.0, 1.0) if bounded else student(values))
 
 
 def wilson(successes: int, n: int) -> Interval:
@@ -97,10 +107,18 @@ def student(values: Sequence[float]) -> Interval | None:
     return Interval(mean - half, mean + half)
 
 
-def paired_difference(run: Mapping[str, float], control: Mapping[str, float], *, binary: bool) -> Difference | None:
+def _within(interval: Interval | None, low: float, high: float) -> Interval | None:
+    """Return the interval without what no mean can be; it covers the true one as often as before."""
+    return None if interval is None else Interval(max(low, interval.low), min(high, interval.high))
+
+
+def paired_difference(
+    run: Mapping[str, float], control: Mapping[str, float], *, binary: bool, bounded: bool = False
+) -> Difference | None:
     """Return run minus control on the same items, with interval and p-value; None where they share no item.
 
-    0/1 scores: adjusted Wald interval and exact McNemar test. Others: t interval and t test of the differences.
+    0/1 scores: adjusted Wald interval and exact McNemar test. Others: t interval and t test of the differences;
+    those of `bounded` scores go from -1 to 1, so their interval is cut there.
     """
     shared = sorted(run.keys() & control.keys())
     if not shared:
@@ -114,8 +132,8 @@ def paired_difference(run: Mapping[str, float], control: Mapping[str, float], *,
         gained, lost = differences.count(1.0), differences.count(-1.0)
         interval: Interval | None = bonett_price(gained, lost, n)
         return Difference(n, unpaired, estimate, interval, mcnemar(gained, lost), detectable_binary(gained + lost, n))
-    p_value = t_test(differences)
-    return Difference(n, unpaired, estimate, student(differences), p_value, detectable_other(differences))
+    interval = _within(student(differences), -1.0, 1.0) if bounded else student(differences)
+    return Difference(n, unpaired, estimate, interval, t_test(differences), detectable_other(differences))
 
 
 def bonett_price(gained: int, lost: int, n: int) -> Interval:

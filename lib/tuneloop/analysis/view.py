@@ -175,7 +175,7 @@ def _guardrails(analysis: Analysis) -> Iterator[Section]:
         held = item.held or ("not evaluated" if item.score is None else "not compared")
         lines.append(
             (
-                Cell(item.series.name, sense) if item.series is not before else Cell(""),
+                Cell(item.name, sense) if item.name != before else Cell(""),
                 Cell(w.value_text(item.tolerance)),
                 Cell(item.run.name),
                 Cell(w.NONE if difference is None else f"{difference.n:,}"),
@@ -183,7 +183,7 @@ def _guardrails(analysis: Analysis) -> Iterator[Section]:
                 Cell(held, tone=item.held or "muted"),
             )
         )
-        before = item.series
+        before = item.name
     after = (
         "Held: even the bad end of the interval is within the loss that the design accepts. Broken: the whole"
         " interval is beyond it. Inconclusive: neither."

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tuneloop.cli.output import All, DryRun, Folder, Json, note, say, table, write_json
+from tuneloop.cli.scaffold import show_notes
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.shell import typed
 
@@ -22,8 +23,8 @@ def design_experiment(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.", show_default=False)],
     source: Annotated[Path | None, typer.Option("--from", help="A design in YAML to start from.")] = None,
     question: Annotated[str | None, typer.Option(help="What the experiment is to answer.")] = None,
-    model: Annotated[str | None, typer.Option(help="A Hugging Face folder, or RUN@EPOCH.")] = None,
-    train: Annotated[Path | None, typer.Option(help="The training data: JSON, JSONL, CSV or Parquet.")] = None,
+    model: Annotated[str | None, typer.Option(help="A Hugging Face model folder.")] = None,
+    train: Annotated[Path | None, typer.Option(help="The training data: JSON or JSONL.")] = None,
     test: Annotated[Path | None, typer.Option(help="The data that evaluations read.")] = None,
     validation: Annotated[Path | None, typer.Option(help="The data of the validation loss.")] = None,
     task: Annotated[str | None, typer.Option(help="An inspect-ai task: FILE.py or FILE.py@TASK.")] = None,
@@ -61,6 +62,7 @@ def design_experiment(
     if as_json:
         write_json(_design_data(checked.experiment, checked.plan, written=not dry_run), whole=everything)
         return
+    show_notes(checked.plan)
     say(design_block(checked.experiment, checked.plan))
     say()
     say(f"would write {summary}" if dry_run else f"wrote {summary}")
@@ -90,6 +92,7 @@ def check_experiment(
     if as_json:
         write_json(_design_data(experiment, plan, written=not dry_run), whole=everything)
         return
+    show_notes(plan)
     say(f"{experiment.design.name}: the design is sound; {len(experiment.runs)} runs, {len(plan.jobs)} jobs")
     for changed in plan.changed:
         note(f"note: {changed}")

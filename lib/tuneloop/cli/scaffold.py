@@ -81,9 +81,7 @@ def _scaffold(
     if as_json:
         write_json(_data(plan, written), whole=everything)
         return
-    for worker, found in plan.workers.items():
-        for text in found.notes:
-            note(f"note: {worker}: {text}")
+    show_notes(plan)
     if dry_run:
         for file in plan.files:
             say(f"would write {file.path}")
@@ -92,6 +90,13 @@ def _scaffold(
         return
     say(f"{len(plan.jobs)} jobs for {len(experiment.runs)} runs; {sum(written.values())} files written")
     say(f"next: tuneloop run-{only or 'experiment'} {typed(folder)}")
+
+
+def show_notes(plan: "ScaffoldPlan") -> None:
+    """Say what the workers noticed that is no fault."""
+    for worker, found in plan.workers.items():
+        for text in found.notes:
+            note(f"note: {worker}: {text}")
 
 
 def _data(plan: "ScaffoldPlan", written: Mapping[str, int]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _words(fault: Any, loc: _Loc, schema: type[BaseModel]) -> tuple[str, str | N
         "value_error": lambda: _split_hint(str(fault["ctx"]["error"]), name),
         "too_short": lambda: (
             f"`{name}` needs at least {fault['ctx']['min_length']}, found {_short(fault['input'])}",
-            None,
+            f"give at least {fault['ctx']['min_length']}",
         ),
         "literal_error": lambda: (
             f"`{name}` is {fault['input']!r}",
@@ -86,7 +86,28 @@ def _words(fault: Any, loc: _Loc, schema: type[BaseModel]) -> tuple[str, str | N
     if kind in special:
         return special[kind]()
     text = fault["msg"].removeprefix("Input should be ").rstrip(".")
-    return f"`{name}` should be {text}, found {_short(fault['input'])}", None
+    return f"`{name}` should be {text}, found {_short(fault['input'])}", _right_value(fault, loc)
+
+
+def _right_value(fault: Any, loc: _Loc) -> str:
+    """Return the hint for a value of the wrong type, or outside its bounds."""
+    key = next((str(part) for part in reversed(loc) if isinstance(part, str)), "KEY")
+    value, bounds = fault["input"], fault.get("ctx", {})
+    unquoted = ", without quotes" if isinstance(value, str) else ""
+    hints = {
+        "string_type": f'put it in quotes: `{key}: "{value}"`' if isinstance(value, int | float) else "write text",
+        "list_type": f"write it in brackets: `{key}: [...]`",
+        "dict_type": f"write it in braces: `{key}: {{NAME: VALUE}}`",
+        "model_type": f"write it in braces: `{key}: {{NAME: VALUE}}`",
+        "bool_type": f"write true or false{unquoted}",
+        "int_type": f"write a whole number, such as 1{unquoted}",
+        "float_type": f"write a number, such as 0.5{unquoted}",
+        "greater_than": f"write a larger number, such as {bounds.get('gt', 0) + 1:g}",
+        "greater_than_equal": f"write {bounds.get('ge', 0):g} or more",
+        "less_than": f"write a smaller number, such as {bounds.get('lt', 0) - 1:g}",
+        "less_than_equal": f"write {bounds.get('le', 0):g} or less",
+    }
+    return hints.get(fault["type"], f"correct `{key}`, or take it out")
 
 
 def _split_hint(text: str, name: str) -> tuple[str, str | None]:

@@ -149,8 +149,11 @@ def sources(design: Design) -> dict[str, Source]:
     }
 
 
+At = tuple[str | int, ...]  # where something stands in the design
+
+
 class Fault(NamedTuple):
-    at: tuple[str | int, ...]
+    at: At
     message: str
     hint: str | None
 
@@ -162,9 +165,11 @@ def faults(design: Design) -> Iterator[Fault]:
     yield from _repeated("runs", [item.name for item in design.runs], "name")
     yield from _repeated("seeds", [str(seed) for seed in design.seeds], None)
     yield from _matrix(design)
+    yield from _numbers(design)
     yield from _prompts(design)
     yield from _evaluations(design)
     yield from _metrics(design)
+    yield from _epoch_that_counts(design)
     for index, run in enumerate(design.runs):
         if run.kind == "eval-only" and run.checkpoint is None:
             yield Fault(
@@ -173,7 +178,7 @@ def faults(design: Design) -> Iterator[Fault]:
                 "add `checkpoint: RUN@EPOCH`",
             )
         if run.kind != "eval-only" and run.checkpoint is not None:
-            yield Fault(("runs", index, "checkpoint"), "only an eval-only run has a checkpoint", None)
+            yield Fault(("runs", index, "checkpoint"), "only an eval-only run has a checkpoint", "take it out")
 
 
 def _repeated(section: str, names: list[str], key: str | None) -> Iterator[Fault]:
@@ -201,6 +206,12 @@ def _matrix(design: Design) -> Iterator[Fault]:
         keys = {tuple(sorted(cell)) for cell in design.variables}
         if len(keys) > 1:
             yield Fault(("variables",), "the cells name different variables", "give each cell the same keys")
+        seen: set[str] = set()
+        for index, cell in enumerate(design.variables):
+            known = repr(sorted(cell.items(), key=str))
+            if known in seen:
+                yield Fault(("variables", index), "the cell repeats an earlier one", "take the second one out")
+            seen.add(known)
     total = cells * len(design.seeds)
     if total > MOST_RUNS:
         yield Fault(
@@ -208,6 +219,25 @@ def _matrix(design: Design) -> Iterator[Fault]:
             f"the design expands into {total:,} runs, more than {MOST_RUNS:,}",
             "vary fewer values, or list the cells you want",
         )
+
+
+def _numbers(design: Design) -> Iterator[Fault]:
+    """Refuse what is no number to compute with, and what JSON, on the way to a worker, cannot carry."""
+    places: list[tuple[At, Any]] = [(("variables",), design.variables), (("controls",), design.controls)]
+    places += [(("runs", index, "set"), run.set) for index, run in enumerate(design.runs)]
+    for at, value in (found for place in places for found in _leaves(*place)):
+        if isinstance(value, float) and not math.isfinite(value):
+            name = next(part for part in reversed(at) if isinstance(part, str))
+            word = "not a number" if math.isnan(value) else "infinite"
+            yield Fault(at, f"`{name}` is {word}", "write a finite number, such as 3e-4")
+
+
+def _leaves(at: At, value: Any) -> Iterator[tuple[At, Any]]:
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves((*at, key), item)
+    else:
+        yield at, value
 
 
 def _prompts(design: Design) -> Iterator[Fault]:
@@ -237,9 +267,7 @@ def _metrics(design: Design) -> Iterator[Fault]:
     if design.metrics is None:
         return
     names = [item.name for item in design.evaluations]
-    cited: list[tuple[tuple[str | int, ...], str]] = [
-        (("metrics", "primary", "evaluation"), design.metrics.primary.evaluation)
-    ]
+    cited: list[tuple[At, str]] = [(("metrics", "primary", "evaluation"), design.metrics.primary.evaluation)]
     cited += [
         (("metrics", "guardrails", index, "evaluation"), item.evaluation)
         for index, item in enumerate(design.metrics.guardrails)
@@ -247,3 +275,29 @@ def _metrics(design: Design) -> Iterator[Fault]:
     for at, name in cited:
         if name not in names:
             yield Fault(at, f"no evaluation `{name}`", did_you_mean(name, names) if names else "add it")
+
+
+def _epoch_that_counts(design: Design) -> Iterator[Fault]:
+    """Yield why the epoch with the lowest validation loss cannot be chosen, or has no score when it is."""
+    if design.metrics is None or design.metrics.at != "lowest-validation-loss":
+        return
+    if "validation" not in {entry.split for entry in design.data}:
+        hint = "add `{split: validation, path: FILE}` to `data`, or set `at: last`"
+        yield Fault(("metrics", "at"), "no data has `split: validation`, so no epoch has a validation loss", hint)
+    trained = set(range(_most_epochs(design)))
+    for index, item in enumerate(design.evaluations):
+        if item.name != design.metrics.primary.evaluation or item.epochs == "all":
+            continue
+        evaluated = {max(trained)} if item.epochs == "last" else set(item.epochs)
+        if missing := sorted(trained - evaluated):
+            message = f"`at: lowest-validation-loss` may choose epoch {missing[0]}, which `{item.name}` leaves out"
+            yield Fault(("evaluations", index, "epochs"), message, "set `epochs: all`, or `at: last`")
+
+
+def _most_epochs(design: Design) -> int:
+    """Return the passes over the data of the longest run, 1 at least; a value that is no such number is not counted."""
+    cells = design.variables if isinstance(design.variables, list) else []
+    grid = design.variables if isinstance(design.variables, dict) else {}
+    said = [*grid.get("epochs", []), *(values.get("epochs") for values in cells), design.controls.get("epochs")]
+    said += [run.set.get("epochs") for run in design.runs]
+    return max((value for value in said if type(value) is int and value > 0), default=1)

@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tuneloop.documents.errors import InputError
@@ -54,8 +54,10 @@ def expand(design: Design) -> list[Run]:
     cells = list(_cells(design))
     names = _names(cells, design.seeds)
     runs = []
-    for (cell, seed), name in zip(itertools.product(cells, design.seeds), names, strict=True):
-        runs.append(_trained(design, name, cell, seed, extra.pop(name, None)))
+    for ((index, cell), seed), name in zip(itertools.product(enumerate(cells), design.seeds), names, strict=True):
+        place = f"variables.{index}" if isinstance(design.variables, list) else "variables"
+        varied = {key: Setting(value, f"design: {place}.{key}") for key, value in cell.items()}
+        runs.append(_trained(design, Run(name, "train", seed, cell, varied), extra.pop(name, None)))
     runs += [_beside(design, item) for item in extra.values()]
     _refuse_clash([run.name for run in runs])
     return runs
@@ -121,18 +123,17 @@ def _word(value: Any) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text)
 
 
-def _trained(design: Design, name: str, cell: dict[str, Any], seed: int, override: ExtraRun | None) -> Run:
+def _trained(design: Design, run: Run, override: ExtraRun | None) -> Run:
+    """Return a run of the matrix, which has the fields of its cell alone, with all that the design sets for it."""
     if override is not None and override.kind != "train":
         raise InputError(
-            f"`{name}` is a run of the matrix and a {override.kind} run",
+            f"`{run.name}` is a run of the matrix and a {override.kind} run",
             hint="give the second one another name",
         )
-    fields = _controls(design)
-    fields |= {key: Setting(value, f"design: variables.{key}") for key, value in cell.items()}
-    fields["seed"] = Setting(seed, "design: seeds")
+    fields = _controls(design) | dict(run.fields) | {"seed": Setting(run.seed, "design: seeds")}
     if override is not None:
         fields |= _overrides(override)
-    return Run(name, "train", seed, cell, fields)
+    return replace(run, fields=fields)
 
 
 def _beside(design: Design, item: ExtraRun) -> Run:

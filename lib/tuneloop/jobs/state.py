@@ -46,6 +46,7 @@ class Intent:
     latest: dict[JobKey, tuple[str, int]] = field(default_factory=dict)  # key -> token, index
     cancelled: set[JobKey] = field(default_factory=set)
     runs: set[str] = field(default_factory=set)  # added and not retired
+    dropped: set[str] = field(default_factory=set)  # retired and not added again
 
     @property
     def open(self) -> list[Submission]:
@@ -81,8 +82,10 @@ def fold(events: Sequence[Event], arrived: Callable[[str], bool] = lambda _token
             intent.submissions[data["token"]] = replace(intent.submissions[data["token"]], state="refused")
         elif event.kind == "added":
             intent.runs |= set(data["runs"])
+            intent.dropped -= set(data["runs"])
         elif event.kind == "retired":
             intent.runs -= set(data.get("runs", ()))
+            intent.dropped |= set(data.get("runs", ()))
             # Results that were set aside take their submissions with them: doing them anew wants a new yes.
             for key in data.get("keys", ()):
                 intent.latest.pop(JobKey(key), None)

@@ -49,7 +49,7 @@ def analyze(experiment: Experiment) -> Analyzed:
     if not rows and not any(status.state in ENDED for status in board.states.values()):
         hint = f"`tuneloop status {typed(layout.folder)}` shows what runs"
         raise InputError(Problem("no job is done yet: there is nothing to analyze", layout.summary, hint=hint))
-    states = {str(key): status.state for key, status in board.states.items() if key != COLLECT}
+    states = {str(key): str(status.state) for key, status in board.states.items() if key != COLLECT} | _dropped(board)
     result = analysis.analyze(experiment, rows, states=states)
     report = analysis.write(result, layout)
     summary = analysis.summary_table(result)
@@ -57,6 +57,12 @@ def analyze(experiment: Experiment) -> Analyzed:
     refresh_status(layout, board)
     EventLog(layout.folder, "analyze-experiment").event(f"{len(rows)} rows, wrote {layout.relative(report)}")
     return Analyzed(report, summary, len(rows))
+
+
+def _dropped(board: Board) -> dict[str, str]:
+    """Return the jobs that were handed over and that a later design dropped: the reader must know of them."""
+    gone = [key for key in board.intent.latest if key != COLLECT and key.split("/")[1] in board.intent.dropped]
+    return dict.fromkeys(map(str, gone), "dropped from the design after it was handed over")
 
 
 def _key(row: Row) -> JobKey:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tuneloop.experiment.work import Estimate, Usage
+from tuneloop.workers.wording import counted
 
 # Measured on 2 CPU cores: imports and the load of a small model, `prepare` and `verify` included.
 START_S = 12.0
@@ -26,7 +27,7 @@ def estimate(weights: int, samples: int, max_tokens: int | None, gpus: int, used
     flops = weights * tokens
     seconds = START_S + weights / _LOAD_BYTES_S + flops / (_GPU_FLOPS * gpus if gpus else _CPU_FLOPS)
     memory = START_MB + int(weights * (1.5 if gpus else 2.5) / 1e6)
-    basis = f"{samples} samples, about {tokens} tokens"
+    basis = f"{counted(samples, 'sample')}, about {counted(tokens, 'token')}"
     return Estimate(round(seconds, 1), memory, _log_mb(samples), tokens=tokens, basis=basis)
 
 

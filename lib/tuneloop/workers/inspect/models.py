@@ -13,6 +13,7 @@ from tuneloop.experiment.layout import Layout, RunLayout
 from tuneloop.experiment.references import Reference, parse_reference
 from tuneloop.experiment.work import Fault, JobSpec
 from tuneloop.workers import Order
+from tuneloop.workers.faults import model_folder_fault
 from tuneloop.workers.inspect.request import Model
 
 
@@ -109,10 +110,9 @@ class Models:
             folder = (self.layout.folder / Path(text).expanduser()).resolve()
         else:
             folder = _other(self.layout, reference).run(reference.run).checkpoint(reference.epoch)
-        if not folder.is_dir():
-            raise ModelFaultError(f"no model folder `{text}`", at, "paths start at the experiment's folder")
-        if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-            raise ModelFaultError(f"`{text}` is not a model folder: no config.json in it", at, None)
+        fault = model_folder_fault(text, folder, at)
+        if fault is not None:
+            raise ModelFaultError(fault.message, fault.at, fault.hint)
         return folder
 
     def _hash(self, folder: Path, at: tuple[str | int, ...]) -> str:

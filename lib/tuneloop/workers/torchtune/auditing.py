@@ -26,7 +26,6 @@ class Split:
 class Validation:
     train: Split
     validation: Split | None
-    bos_cut: int = 0
 
     @classmethod
     def read(cls, setup: Setup) -> "Validation":

@@ -15,10 +15,12 @@ from tuneloop.documents.files import read_text
 from tuneloop.workers.torchtune.components.tokenizer import Turn
 
 FORMATS = ("instruct", "chat")
+SUFFIXES = (".json", ".jsonl")
 # Roles of the columns, with the names that a file has when the design says nothing.
 ROLES = {"instruct": ("input", "output"), "chat": ("messages",)}
 _SPEAKERS = ("system", "user", "assistant")
 _MOST_FAULTS = 5
+_READABLE = "the readable formats are JSON (a list of objects) and JSONL (one object a line)"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def read_samples(path: Path, how: Reading) -> list[dict[str, Any]]:
 
     The list is shared between callers: do not change it.
     """
+    if path.is_file() and path.suffix.lower() not in SUFFIXES:
+        raise InputError(Problem("neither a .json nor a .jsonl file", path, hint=f"{_READABLE}: convert it"))
     changed = path.stat().st_mtime_ns if path.exists() else 0
     return _read_samples(path, how, changed)
 
@@ -67,7 +71,7 @@ def _read_samples(path: Path, how: Reading, _changed: int) -> list[dict[str, Any
             break
         _check(sample, how, path, line, problems)
     if not numbered:
-        problems.add("the file is empty", source=path)
+        problems.add("the file is empty", source=path, hint="give it one sample at least")
     problems.raise_if_any()
     return [sample for _, sample in numbered]
 
@@ -92,7 +96,7 @@ def _numbered(text: str, path: Path) -> list[tuple[int, Any]]:
         try:
             value = json.loads(text)
         except json.JSONDecodeError as error:
-            raise InputError(Problem(f"not JSON: {error.msg}", path, error.lineno)) from None
+            raise InputError(Problem(f"not JSON: {error.msg}", path, error.lineno, hint=_READABLE)) from None
         return list(enumerate(value, start=1))
     found, problems = [], Problems()
     for number, line in enumerate(text.split("\n"), start=1):
@@ -101,7 +105,7 @@ def _numbered(text: str, path: Path) -> list[tuple[int, Any]]:
         try:
             found.append((number, json.loads(line)))
         except json.JSONDecodeError as error:
-            problems.add(f"not JSON: {error.msg}", source=path, line=number)
+            problems.add(f"not JSON: {error.msg}", source=path, line=number, hint=_READABLE)
         if len(problems.found) >= _MOST_FAULTS:
             break
     problems.raise_if_any()
@@ -110,7 +114,9 @@ def _numbered(text: str, path: Path) -> list[tuple[int, Any]]:
 
 def _check(sample: Any, how: Reading, path: Path, line: int, problems: Problems) -> None:
     if not isinstance(sample, dict):
-        problems.add(f"expected an object with columns, found {type(sample).__name__}", source=path, line=line)
+        problems.add(
+            f"expected an object with columns, found {type(sample).__name__}", source=path, line=line, hint=_shape(how)
+        )
         return
     for role in ROLES[how.format]:
         column = how.column(role)
@@ -118,11 +124,20 @@ def _check(sample: Any, how: Reading, path: Path, line: int, problems: Problems)
             hint = f"columns here: {', '.join(f'`{name}`' for name in sample)}; set `columns: {{{role}: NAME}}`"
             problems.add(f"no column `{column}`", source=path, line=line, hint=hint)
         elif how.format == "instruct" and not isinstance(sample[column], str):
-            problems.add(f"column `{column}` is not text", source=path, line=line)
+            problems.add(f"column `{column}` is not text", source=path, line=line, hint=_shape(how))
         elif how.format == "chat":
             fault = _chat_fault(sample[column])
             if fault:
-                problems.add(f"column `{column}`: {fault}", source=path, line=line)
+                problems.add(f"column `{column}`: {fault}", source=path, line=line, hint=_shape(how))
+
+
+def _shape(how: Reading) -> str:
+    """Return the hint that shows a sample as it should be."""
+    if how.format == "chat":
+        said = '[{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]'
+        return f'write it like {{"{how.column("messages")}": {said}}}'
+    columns = ", ".join(f'"{how.column(role)}": "..."' for role in ROLES[how.format])
+    return f"write it like {{{columns}}}"
 
 
 def _chat_fault(messages: Any) -> str | None:

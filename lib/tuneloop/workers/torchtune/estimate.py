@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tuneloop.experiment.work import Estimate, Machine, Usage
 from tuneloop.workers.torchtune.inputs import Inputs
 from tuneloop.workers.torchtune.settings import Resolved
+from tuneloop.workers.wording import counted
 
 _MB = 2**20
 _PROCESS_MB = 900  # Python with torch and torchtune, before a model
@@ -58,12 +59,16 @@ def _seconds(work: Work, inputs: Inputs, machine: Machine, seen: Mapping[str, Us
         return seen[key].wall_s, "an earlier attempt of this job"
     alike = [usage.wall_s for name, usage in seen.items() if name.startswith("train/")]
     if alike:
-        return sum(alike) / len(alike), f"the mean of {len(alike)} training jobs of this experiment"
+        return sum(alike) / len(alike), f"the mean of {counted(len(alike), 'training job')} of this experiment"
     rate = machine.gpus * _GPU_FLOPS if machine.gpus else machine.cpus * _CPU_CORE_FLOPS
-    what = f"{machine.gpus} GPU x {_GPU_FLOPS:.0e}" if machine.gpus else f"{machine.cpus} cores x {_CPU_CORE_FLOPS:.1e}"
+    units, speed = (
+        (counted(machine.gpus, "GPU"), f"{_GPU_FLOPS:.0e}")
+        if machine.gpus
+        else (counted(machine.cpus, "core"), f"{_CPU_CORE_FLOPS:.1e}")
+    )
     flops = 6.0 * inputs.model.parameters * work.tokens
     basis = (
-        f"6 x {inputs.model.parameters:,} parameters x {work.tokens:,} tokens / ({what} FLOP/s, assumed)"
+        f"6 x {inputs.model.parameters:,} parameters x {work.tokens:,} tokens / ({units} x {speed} FLOP/s, assumed)"
         f" + {_STARTUP_S:.0f} s start-up"
     )
     return flops / rate + _STARTUP_S, basis

@@ -35,6 +35,14 @@ class Field:
     keys: tuple[str, ...]  # the torchtune keys that it decides
     default: Any = None
     lora_only: bool = False
+    sample: str = ""  # a right value, where the default shows none
+
+    @property
+    def example(self) -> str:
+        """Return a right value as a design writes it."""
+        if isinstance(self.default, list):
+            return f"[{', '.join(self.default)}]"
+        return self.sample or str(self.default).lower()
 
 
 def _number(low: float, *, above: bool = False, none: bool = False) -> Callable[[Any], str | None]:
@@ -84,9 +92,9 @@ def _targets(value: Any) -> str | None:
 FIELDS = {
     field.name: field
     for field in (
-        Field("lr", _number(0, above=True), ("optimizer.lr",), {"lora": 3e-4, "full": 2e-5}),
+        Field("lr", _number(0, above=True), ("optimizer.lr",), {"lora": 3e-4, "full": 2e-5}, sample="3e-4"),
         Field("lora_rank", _whole(1), ("model.lora_rank",), 16, lora_only=True),
-        Field("lora_alpha", _number(0, above=True), ("model.lora_alpha",), lora_only=True),
+        Field("lora_alpha", _number(0, above=True), ("model.lora_alpha",), lora_only=True, sample="32"),
         Field("lora_dropout", _share, ("model.lora_dropout",), 0.0, lora_only=True),
         Field(
             "lora_targets",
@@ -98,20 +106,20 @@ FIELDS = {
         Field("batch_size", _whole(1), ("batch_size",), 8),
         Field("gradient_accumulation", _whole(1), ("gradient_accumulation_steps",), 1),
         Field("epochs", _whole(1), ("epochs",), 1),
-        Field("max_steps", _whole(1, none=True), ("max_steps_per_epoch",)),
+        Field("max_steps", _whole(1, none=True), ("max_steps_per_epoch",), sample="100"),
         Field("warmup_steps", _whole(0), ("lr_scheduler.num_warmup_steps",), 0),
         Field("scheduler", _one_of(*SCHEDULES), ("lr_scheduler._component_",), "cosine"),
         Field("weight_decay", _number(0), ("optimizer.weight_decay",), 0.01),
         Field("optimizer", _optimizer, ("optimizer._component_",), "adamw"),
-        Field("max_seq_len", _whole(8, none=True), ("tokenizer.max_seq_len",)),
+        Field("max_seq_len", _whole(8, none=True), ("tokenizer.max_seq_len",), sample="256"),
         Field("packed", _flag, ("dataset.packed",), False),
-        Field("dtype", _one_of("fp32", "bf16"), ("dtype",)),
+        Field("dtype", _one_of("fp32", "bf16"), ("dtype",), sample="bf16"),
         Field("clip_grad_norm", _number(0, above=True, none=True), ("clip_grad_norm",), 1.0),
         Field("train_on_input", _flag, ("dataset.train_on_input",), False),
         Field("compile", _flag, ("compile",), False),
         Field("activation_checkpointing", _flag, ("enable_activation_checkpointing",), False),
         Field("logger", _one_of("none", *LOGGERS), ("metric_logger.forward",), "none"),
-        Field("seed", _whole(0), ("seed",)),
+        Field("seed", _whole(0), ("seed",), sample="1"),
     )
 }
 OWNER = {key: field.name for field in FIELDS.values() for key in field.keys}

@@ -11,8 +11,9 @@ from tuneloop.experiment.identity import digest, file_hash, model_hash
 from tuneloop.experiment.references import parse_reference
 from tuneloop.experiment.work import Fault
 from tuneloop.workers import Order
+from tuneloop.workers.faults import model_folder_fault
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer
-from tuneloop.workers.torchtune.data import read_samples, reading, turns
+from tuneloop.workers.torchtune.data import SUFFIXES, read_samples, reading, turns
 from tuneloop.workers.torchtune.families import ModelFolder, read_model
 from tuneloop.workers.torchtune.presets import RECIPES, Preset, read_preset
 
@@ -65,8 +66,11 @@ class Faults:
         if fault not in self.found:
             self.found.append(fault)
 
-    def extend(self, error: TuneloopError, at: Sequence[str | int]) -> None:
-        """Take over the problems of an error; their place in a file becomes part of the message."""
+    def extend(self, error: TuneloopError, at: Sequence[str | int], hint: str | None = None) -> None:
+        """Take over the problems of an error; their place in a file becomes part of the message.
+
+        `hint` is for those that bring none.
+        """
         for problem in error.problems:
             where = "" if problem.source is None else f"{problem.source}:"
             where = f"{where}{problem.line}: " if problem.line else f"{where} " if where else ""
@@ -75,7 +79,7 @@ class Faults:
             if message in {fault.message for fault in self.found}:
                 self.count += 1
             else:
-                self.add(message, at, problem.hint)
+                self.add(message, at, problem.hint or hint)
 
 
 def read_inputs(order: Order, faults: Faults) -> Inputs | None:
@@ -122,13 +126,16 @@ def _model(order: Order, faults: Faults) -> ModelFolder | None:
             "set `model:` to a Hugging Face model folder",
         )
         return None
-    if path.is_dir() and order.path.is_relative_to(path):
+    if fault := model_folder_fault(text, path, ("model",)):
+        faults.add(fault.message, fault.at, fault.hint)
+        return None
+    if order.path.is_relative_to(path):
         faults.add("the experiment lies inside its model folder", ("model",), "torchtune refuses that: move one")
         return None
     try:
         return read_model(path)
     except InputError as error:
-        faults.extend(error, ("model",))
+        faults.extend(error, ("model",), "set `model:` to another model folder, or mend this one")
         return None
 
 
@@ -162,7 +169,9 @@ def _data(order: Order, split: str, model: ModelFolder | None, faults: Faults) -
         samples = read_samples(path, how)
         found = file_hash(path)
     except InputError as error:
-        faults.extend(error, (*at, "path") if not path.is_file() else at)
+        unread = not path.is_file() or path.suffix.lower() not in SUFFIXES
+        hint = "mend the file, or name another" if path.is_file() else "paths start at the experiment's folder"
+        faults.extend(error, (*at, "path") if unread else at, hint)
         return None
     if source.format == "chat" and order.design.data[index].prompt is not None:
         faults.add("`prompt` has no meaning for the format `chat`", (*at, "prompt"), "take it out")

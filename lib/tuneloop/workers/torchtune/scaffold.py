@@ -17,11 +17,13 @@ from tuneloop.workers.torchtune.estimate import estimate_of
 from tuneloop.workers.torchtune.inputs import Faults, Inputs, from_run, read_inputs
 from tuneloop.workers.torchtune.settings import Resolved, at_of, resolve
 from tuneloop.workers.torchtune.validation import Validator
+from tuneloop.workers.wording import counted
 
 SETUP_SCHEMA = "tuneloop.setup/1"
 _MODULE = "tuneloop.workers.torchtune"
 _COMMAND = "tuneloop scaffold-torchtune"
 _MINUTES_AT_LEAST = 30
+_MUCH_DROPPED = 0.1  # of an epoch's samples
 
 
 @dataclass(frozen=True)
@@ -220,3 +222,27 @@ def _notes(inputs: Inputs, plans: list[Plan]) -> Iterator[str]:
         yield "with `lora_dropout` a resumed run draws other random numbers than an uninterrupted one"
     if "validation" not in inputs.data:
         yield "no data has the split `validation`: epochs will have no validation loss"
+    yield from _told_of_runs(
+        "the learning rate is still warming up when training ends",
+        [
+            (plan.run.name, f"{plan.resolved['warmup_steps']:,} of {plan.resolved.steps:,} steps")
+            for plan in plans
+            if plan.resolved["warmup_steps"] >= plan.resolved.steps
+        ],
+    )
+    yield from _told_of_runs(
+        "many samples of each epoch are not trained on: they make no whole step, which torchtune drops",
+        [
+            (plan.run.name, f"{100 * plan.resolved.dropped:.0f} % of them")
+            for plan in plans
+            if plan.resolved.dropped > _MUCH_DROPPED
+        ],
+    )
+
+
+def _told_of_runs(text: str, runs: list[tuple[str, str]]) -> Iterator[str]:
+    """Yield one note however many runs it is about; the first of them comes with its figures."""
+    if runs:
+        name, figures = runs[0]
+        more = f", and {counted(len(runs) - 1, 'more run')}" if len(runs) > 1 else ""
+        yield f"{text} (`{name}`: {figures}{more})"

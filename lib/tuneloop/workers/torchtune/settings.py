@@ -1,5 +1,6 @@
 """Resolving a run's settings: design over preset over model over machine over default, each with its origin."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ class Resolved:
     raw: tuple[Raw, ...]
     steps_per_epoch: int
     max_steps_per_epoch: int | None  # as torchtune must be told
+    dropped: float  # share of an epoch that makes no whole step; 0 where the design limits the steps
 
     def __getitem__(self, name: str) -> Any:
         return self.settings[name].value
@@ -73,9 +75,9 @@ def resolve(run: Run, design: Design, inputs: Inputs, machine: Machine, faults: 
     _check_together(settings, run, design, inputs, faults)
     if faults.count > before:
         return None
-    per_epoch, told = _steps(settings, run, design, inputs, faults)
+    per_epoch, told, dropped = _steps(settings, run, design, inputs, faults)
     settings |= {f"{RAW}.{item.key}": Setting(item.value, item.origin) for item in raw}
-    return Resolved(settings, raw, per_epoch, told) if per_epoch else None
+    return Resolved(settings, raw, per_epoch, told, dropped) if per_epoch else None
 
 
 def at_of(origin: str, design: Design) -> At:
@@ -87,7 +89,8 @@ def at_of(origin: str, design: Design) -> At:
         index = next((place for place, item in enumerate(design.runs) if item.name == run), 0)
         return ("runs", index, "set", name)
     if head == "variables" and isinstance(design.variables, list):
-        return ("variables",)
+        cell, _, name = name.partition(".")
+        return (head, int(cell), name)
     return (head, name) if name else (head,)
 
 
@@ -108,9 +111,24 @@ def _check_names(run: Run, design: Design, inputs: Inputs, faults: Faults) -> bo
             hint = "take it out, or set `method: {update: lora}`"
             faults.add(f"`{name}` has no meaning with `update: {inputs.update}`", at, hint)
         elif wanted := field.fault(setting.value):
-            faults.add(f"`{name}` should be {wanted}, found {setting.value!r}", at)
+            hint = _right_value(field, setting.value, several=at[0] == "variables" and len(at) == 2)
+            faults.add(f"`{name}` should be {wanted}, found {setting.value!r}", at, hint)
             usable = False
     return usable
+
+
+def _right_value(field: Field, value: Any, *, several: bool) -> str:
+    """Return the hint for a wrong value; `several` where a list of values stands."""
+    example = f"[{field.example}]" if several else field.example
+    quoted = isinstance(value, str) and (value.lower() in {"true", "false"} or _is_number(value))
+    return f"write it like `{field.name}: {example}`{', without quotes' if quoted else ''}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _raw(run: Run, design: Design) -> Iterator[Raw]:
@@ -183,7 +201,8 @@ def _check_together(settings: Mapping[str, Setting], run: Run, design: Design, i
     if settings["packed"].value and limit is None:
         faults.add("`packed` needs `max_seq_len`", at("packed"), f"set `max_seq_len`, {positions} at most")
     if limit is not None and limit > positions:
-        faults.add(f"`max_seq_len` is {limit}, the model has {positions} positions", at("max_seq_len"))
+        hint = f"write {positions} or less"
+        faults.add(f"`max_seq_len` is {limit}, the model has {positions} positions", at("max_seq_len"), hint)
     if limit is None and longest > positions:
         faults.add(
             f"the longest training sample has {longest} tokens, the model {positions} positions",
@@ -208,8 +227,8 @@ def _check_together(settings: Mapping[str, Setting], run: Run, design: Design, i
 
 def _steps(
     settings: Mapping[str, Setting], run: Run, design: Design, inputs: Inputs, faults: Faults
-) -> tuple[int, int | None]:
-    """Return the optimizer steps of an epoch, and max_steps_per_epoch as torchtune must be told.
+) -> tuple[int, int | None, float]:
+    """Return the optimizer steps of an epoch, max_steps_per_epoch as torchtune must be told, the share dropped.
 
     It is told even without a limit where batches are left over: torchtune would carry their gradients into the
     next epoch, and a resumed run would lack them.
@@ -226,11 +245,12 @@ def _steps(
             at,
             "torchtune drops an incomplete batch: lower `batch_size` or `gradient_accumulation`",
         )
-        return 0, None
+        return 0, None, 0.0
     most = settings["max_steps"].value
     limit = None if most is None else max(1, most // settings["epochs"].value)
     taken = steps if limit is None else min(steps, limit)
-    return taken, taken if left or taken < steps else None
+    dropped = 0.0 if taken < steps else 1 - steps * accumulation * batch / units
+    return taken, taken if left or taken < steps else None, dropped
 
 
 def units_of(settings: Mapping[str, Setting], seed: int, inputs: Inputs) -> int:
