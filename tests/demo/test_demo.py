@@ -138,11 +138,14 @@ def test_killed_three_times_it_ends_the_same(demo: Path, tmp_path: Path) -> None
         kill_session(folder)
     until(lambda: live_attempts(folder) == [], what="the end of the session")
 
+    def evaluating() -> list[Path]:
+        begun = [path for path in live_attempts(folder) if (path / "group.json").is_file()]
+        return [path for path in begun if path.match("rank*/.attempts/capitalization_*/*")]
+
     run(folder, "--detach")
-    until(lambda: bool(list(folder.glob("*/.attempts/capitalization_*/*/lock"))), 240, "an evaluation")
+    until(lambda: bool(evaluating()) and runner_pid(folder) is not None, 240, "an evaluation")
     kill(runner_pid(folder))
-    evaluation = next(path for path in live_attempts(folder) if "capitalization_" in str(path))
-    kill(json.loads((evaluation / "group.json").read_text())["group"])
+    kill(json.loads((evaluating()[0] / "group.json").read_text())["group"])
 
     run(folder, check=False)
     retry = as_json("retry", folder, "--failed", "--dry-run")
