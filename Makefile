@@ -19,7 +19,7 @@ test: setup       ## Everything, with real training and evaluation.
 	$(TESTS) -m "not soak" $(ARGS)
 
 test-fast: setup  ## What needs no training: under a minute.
-	$(TESTS) -m "not soak and not train and not slow" $(ARGS)
+	$(TESTS) -n auto -m "not soak and not train and not slow" $(ARGS)
 
 check: setup      ## Lint, format and types.
 	$(BIN)/ruff check .
