@@ -33,7 +33,7 @@ format: setup     ## Let ruff mend what it can.
 soak: setup       ## The long versions of the kill tests and the demo with another seed.
 	$(TESTS) -m soak $(ARGS)
 
-bench: setup      ## Measure; figures go to docs/benchmarks.md by hand.
+bench: demo       ## Measure; figures go to docs/benchmarks.md by hand.
 	$(BIN)/python -m benchmarks
 
 clean:            ## Remove the demo and the caches; .venv and other runs stay.

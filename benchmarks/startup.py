@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.experiments import real_design
+from benchmarks.experiments import ROOT
 
 Line = tuple[str, str, str]
 
@@ -22,10 +22,5 @@ def cpu_seconds(*arguments: str) -> float:
 
 def measure() -> Iterator[Line]:
     yield "tuneloop --help, CPU", f"{min(cpu_seconds('--help') for _ in range(7)):.3f} s", "< 0.15 s"
-    with real_design() as demo:
-        folder = str(demo)
-        yield (
-            "tuneloop status on the demo, CPU",
-            f"{min(cpu_seconds('status', folder) for _ in range(7)):.3f} s",
-            "< 0.3 s",
-        )
+    demo = str(ROOT / "runs" / "demo")  # finished: `make bench` runs it first
+    yield "tuneloop status on the demo, CPU", f"{min(cpu_seconds('status', demo) for _ in range(7)):.3f} s", "< 0.3 s"

@@ -10,8 +10,6 @@ from tuneloop.cli.scaffold import show_notes
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.shell import typed
 
-Text = Annotated[str | None, typer.Option(show_default=False)]
-
 
 def register(app: typer.Typer) -> None:
     app.command("design-experiment")(design_experiment)

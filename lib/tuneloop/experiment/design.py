@@ -18,7 +18,6 @@ from tuneloop.documents.shell import checked_name
 SCHEMA = "tuneloop.experiment/1"
 MOST_RUNS = 10_000
 
-Scalar = bool | int | float | str
 Format = Literal["chat", "instruct", "preference", "text"]
 PlainName = Annotated[str, BeforeValidator(lambda text: checked_name(text) if isinstance(text, str) else text)]
 

@@ -15,15 +15,15 @@ from tuneloop.jobs.state import fold
 
 
 def hand_over(
-    journal: Journal, executor: Executor, decide: Callable[[Sequence[Event]], Sequence[JobSpec]], plan: str, by: str
+    journal: Journal, executor: Executor, decide: Callable[[], Sequence[JobSpec]], plan: str, by: str
 ) -> list[JobKey]:
-    """Hand over the jobs that `decide` returns for the journal as it is under the lock.
+    """Hand over the jobs that `decide` returns when it reads the experiment under the lock.
 
     `decide` raises when the plan that was consented to is no longer the one to make. Returns the keys.
     """
     with journal.writing() as writer:
         settle(journal.read(), writer, executor)
-        specs = decide(journal.read())
+        specs = decide()
         writer.append("consented", plan=plan, jobs=len(specs), by=by)
         for batch in batches(specs, executor.limits.largest_array):
             writer.append("submitting", token=batch.token, keys=batch.keys, cluster=executor.cluster)

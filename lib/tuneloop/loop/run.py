@@ -93,11 +93,13 @@ def start(experiment: Experiment, executor: Executor, plan: Plan, choice: Choice
     """
     _refuse_budget(experiment, plan)
 
-    def decide(_events: object) -> Sequence[JobSpec]:
+    def decide() -> Sequence[JobSpec]:
         now = plan_run(experiment, read_board(experiment, executor), choice)
         if now.id != plan.id:
             hint = "look at the new plan with `--dry-run`"
             raise InputError(f"the plan has changed: it is {now.id}, not {plan.id}", hint=hint)
+        # Again, under the lock: another command may have spent what was left.
+        _refuse_budget(experiment, now)
         return now.jobs
 
     handed = hand_over(Journal(experiment.layout), executor, decide, plan.id, by) if plan.jobs else []

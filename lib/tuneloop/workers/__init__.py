@@ -1,6 +1,6 @@
 """Workers: one outside tool each, behind one interface.
 
-`settings, scaffold, jobs, estimate, checks, rows` of a worker run in the work environment, where its tool is
+`versions, scaffold, estimate, checks, rows` of a worker run in the work environment, where its tool is
 installed; the tool environment calls them through `bridge.py`. `prepare` and `verify` are steps of a job's
 script. A new tool is a new folder beside these and an entry point in the group `tuneloop.workers`.
 """
