@@ -126,9 +126,9 @@ FAULTS: list[tuple[dict[str, Any], str, tuple[str | int, ...], str | None]] = [
     ),
     (
         {"model": "control@1"},
-        "training from a checkpoint reference (`control@1`) is not scaffolded yet",
+        "`control@1` is a run of this experiment, which cannot start from its own",
         ("model",),
-        "set `model:` to a Hugging Face model folder",
+        "write `EXPERIMENT/RUN@EPOCH`; all runs of one experiment start from the same model",
     ),
     (
         {"preset": "qwen2/0.5B_lora_single_devise"},

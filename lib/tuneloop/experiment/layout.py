@@ -121,6 +121,10 @@ class Layout:
         """The folder of scaffolded jobs, one file a worker."""
         return self.internal / "jobs"
 
+    def cited_model(self, digest: str, epoch: int) -> Path:
+        """Another experiment's checkpoint as a whole model, by what decides it."""
+        return self.internal / "models" / f"{digest}-e{epoch}"
+
     @property
     def collect_script(self) -> Path:
         return self.internal / "collect.slurm"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tuneloop.experiment.expand import Run
-    from tuneloop.experiment.work import Check, Estimate, Fault, File, JobKey, JobSpec, Row, Scaffolded, Setting
+    from tuneloop.experiment.work import Check, Estimate, Fault, File, JobKey, JobSpec, Need, Row, Scaffolded, Setting
     from tuneloop.workers import Order
 
 MODULE = "tuneloop_echo.training"
@@ -85,18 +85,18 @@ def versions() -> dict[str, str]:
 
 
 def inputs(order: Order) -> tuple[list[Fault], dict[str, str]]:
-    """Return the faults of model and data, and the hash of each by its name in the design."""
+    """Return the faults of model and data, and what decides each by its name in the design."""
     from tuneloop.documents.errors import InputError
-    from tuneloop.experiment.identity import file_hash, model_hash
+    from tuneloop.experiment.identity import file_hash
     from tuneloop.experiment.work import Fault
 
     faults: list[Fault] = []
     hashes: dict[str, str] = {}
     try:
-        hashes["model"] = model_hash(model_folder(order, order.design.model))
-    except InputError:
-        hint = "paths start at the experiment's folder"
-        faults.append(Fault(f"no model folder `{order.design.model}`", ("model",), hint))
+        hashes["model"] = subject(order, order.design.model)[1]
+    except InputError as error:
+        hint = error.problems[0].hint or "paths start at the experiment's folder"
+        faults.append(Fault(error.problems[0].message, ("model",), hint))
     for index, entry in enumerate(order.design.data):
         try:
             hashes[f"data/{entry.split}"] = file_hash((order.path / entry.path).resolve())
@@ -105,18 +105,22 @@ def inputs(order: Order) -> tuple[list[Fault], dict[str, str]]:
     return faults, hashes
 
 
-def model_folder(order: Order, text: str) -> Path:
-    """Return the folder that a design names: a path, or `EXPERIMENT/RUN@EPOCH`."""
-    from pathlib import Path
+def subject(order: Order, text: str) -> tuple[Path, str, Need | None]:
+    """Return the model that a design names, what decides it, and the job of another experiment that makes it.
 
-    from tuneloop.experiment.layout import Layout
-    from tuneloop.experiment.references import parse_reference
+    Raises InputError when there is neither a folder nor a job.
+    """
+    from tuneloop.documents.errors import InputError
+    from tuneloop.experiment.identity import digest, model_hash
+    from tuneloop.workers.checkpoints import cite, folder_of
 
-    reference = parse_reference(text)
-    if reference is None:
-        return (order.path / Path(text).expanduser()).resolve()
-    other = Layout((order.path / (reference.experiment or ".")).resolve())
-    return other.run(reference.run).checkpoint(reference.epoch)
+    cited = cite(text, order.path)
+    if cited is not None:
+        return cited.folder, digest(cited.identity), cited.need
+    folder = folder_of(text, order.path)
+    if not folder.is_dir():
+        raise InputError(f"no model folder `{text}`")
+    return folder, model_hash(folder), None
 
 
 def _field_faults(run: Run) -> Iterator[Fault]:
@@ -138,6 +142,7 @@ def _job(order: Order, run: Run, hashes: Mapping[str, str]) -> tuple[JobSpec, li
 
     layout = Layout(order.path.resolve())
     folder = layout.run(run.name)
+    _, _, need = subject(order, order.design.model)
     values = {name: setting.value for name, setting in run.fields.items()}
     result = {name: value for name, value in values.items() if name not in BEHAVIOUR}
     trained = {name: mark for name, mark in hashes.items() if name in {"model", "data/train"}}
@@ -159,7 +164,7 @@ def _job(order: Order, run: Run, hashes: Mapping[str, str]) -> tuple[JobSpec, li
         run=run.name,
         script=layout.relative(folder.script),
         attempts=layout.relative(folder.train_attempts),
-        needs=(),
+        needs=() if need is None else (need,),
         makes=tuple(f"checkpoint:{run.name}/e{epoch}" for epoch in range(run.epochs)),
         digest=mark,
         shape=shape,

@@ -141,11 +141,22 @@ def check_unchanged(setup: Setup) -> None:
             problems.add(f"the {split} data is gone", source=path, hint=again)
         elif file_hash(path) != data["hash"]:
             problems.add(f"the {split} data has changed since the run was scaffolded", source=path, hint=again)
-    if not setup.model.is_dir():
+    cited = setup["model"].get("cited")
+    if cited is not None:
+        _check_cited(Path(cited["checkpoint"]), cited["digest"], problems, again)
+    elif not setup.model.is_dir():
         problems.add("the model folder is gone", source=setup.model, hint=again)
     elif model_hash(setup.model) != setup["model"]["hash"]:
         problems.add("the model has changed since the run was scaffolded", source=setup.model, hint=again)
     problems.raise_if_any()
+
+
+def _check_cited(checkpoint: Path, digest: str, problems: Problems, again: str) -> None:
+    found = read_json(verified_of(checkpoint)).get("digest")
+    if found is None:
+        problems.add("the checkpoint to start from is not there", source=checkpoint, hint="train its run first")
+    elif found != digest:
+        problems.add("the checkpoint to start from was trained anew", source=checkpoint, hint=again)
 
 
 def verified_of(checkpoint: Path) -> Path:

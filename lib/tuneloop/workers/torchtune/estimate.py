@@ -90,7 +90,7 @@ def _memory_mb(work: Work, resolved: Resolved, inputs: Inputs) -> int:
 def _disk_mb(work: Work, resolved: Resolved, inputs: Inputs) -> float:
     """Checkpoints of all epochs, plus the optimizer's state until the run is verified."""
     size = _bytes(resolved)
-    copied = sum(path.stat().st_size for path in inputs.model.path.glob("*.json"))
+    copied = sum(path.stat().st_size for path in inputs.model.tokenizer.parent.glob("*.json"))
     copies = 2 if inputs.update == "lora" else 1  # an adapter is written for torchtune and for peft
     state = 2 * work.trained * size if resolved["epochs"] > 1 else 0
     return float((copies * work.trained * size + copied) * resolved["epochs"] + state) / _MB

@@ -45,10 +45,11 @@ class ModelFolder:
     weights: tuple[str, ...]  # file names
     pad: str
     max_positions: int
+    described: Path | None = None  # where config and tokenizer lie, when `path` is still to be trained
 
     @property
     def tokenizer(self) -> Path:
-        return self.path / "tokenizer.json"
+        return (self.described or self.path) / "tokenizer.json"
 
     @property
     def parameters(self) -> int:

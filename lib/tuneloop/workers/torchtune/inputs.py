@@ -8,10 +8,13 @@ from pathlib import Path
 from tuneloop.documents.errors import InputError, TuneloopError
 from tuneloop.experiment.design import Design, Source, sources
 from tuneloop.experiment.identity import digest, file_hash, model_hash
+from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.references import parse_reference
 from tuneloop.experiment.work import Fault
 from tuneloop.workers import Order
+from tuneloop.workers.checkpoints import Cited, cite, folder_of
 from tuneloop.workers.faults import model_folder_fault
+from tuneloop.workers.torchtune.citing import start_from
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer
 from tuneloop.workers.torchtune.data import SUFFIXES, read_samples, reading, turns
 from tuneloop.workers.torchtune.families import ModelFolder, read_model
@@ -43,6 +46,7 @@ class Inputs:
     data: Mapping[str, Data]
     update: str
     preset: Preset | None
+    cited: Cited | None = None  # the checkpoint of another experiment that training starts from
 
     @property
     def recipe(self) -> str:
@@ -86,13 +90,13 @@ def read_inputs(order: Order, faults: Faults) -> Inputs | None:
     """Return the inputs, or None after adding every fault in them."""
     design, before = order.design, faults.count
     _check_method(design, faults)
-    model = _model(order, faults)
+    model, cited = _model(order, faults)
     preset = _preset(design, model, faults)
     data = {split: _data(order, split, model, faults) for split in SPLITS if split in sources(design)}
     if model is None or faults.count > before:
         return None
     kept = {split: item for split, item in data.items() if item is not None}
-    return Inputs(order.path, model, model_hash(model.path), kept, design.method.update, preset)
+    return Inputs(order.path, model, _identity(model, cited), kept, design.method.update, preset, cited)
 
 
 def from_run(path: Path, experiment: Path) -> str:
@@ -116,27 +120,35 @@ def _check_method(design: Design, faults: Faults) -> None:
         faults.add(_NOT_YET[method.update], ("method", "update"), "use `update: lora` or `update: full`")
 
 
-def _model(order: Order, faults: Faults) -> ModelFolder | None:
-    text = order.design.model
-    path = Path(os.path.abspath(order.path / Path(text).expanduser()))  # noqa: PTH100  (a link stays a link)
-    if not path.is_dir() and parse_reference(text) is not None:
-        faults.add(
-            f"training from a checkpoint reference (`{text}`) is not scaffolded yet",
-            ("model",),
-            "set `model:` to a Hugging Face model folder",
-        )
-        return None
-    if fault := model_folder_fault(text, path, ("model",)):
-        faults.add(fault.message, fault.at, fault.hint)
-        return None
-    if order.path.is_relative_to(path):
-        faults.add("the experiment lies inside its model folder", ("model",), "torchtune refuses that: move one")
-        return None
+def _model(order: Order, faults: Faults) -> tuple[ModelFolder | None, Cited | None]:
+    """Return the model that training starts from, and the checkpoint that it is where the design cites one."""
+    text, at = order.design.model, ("model",)
     try:
-        return read_model(path)
+        cited = cite(text, order.path)
+        if cited is not None:
+            return start_from(cited, Layout(order.path)), cited
     except InputError as error:
-        faults.extend(error, ("model",), "set `model:` to another model folder, or mend this one")
-        return None
+        faults.extend(error, at)
+        return None, None
+    path = folder_of(text, order.path)
+    if not path.is_dir() and parse_reference(text) is not None:
+        hint = "write `EXPERIMENT/RUN@EPOCH`; all runs of one experiment start from the same model"
+        faults.add(f"`{text}` is a run of this experiment, which cannot start from its own", at, hint)
+    elif fault := model_folder_fault(text, path, at):
+        faults.add(fault.message, fault.at, fault.hint)
+    elif order.path.is_relative_to(path):
+        faults.add("the experiment lies inside its model folder", at, "torchtune refuses that: move one")
+    else:
+        try:
+            return read_model(path), None
+        except InputError as error:
+            faults.extend(error, at, "set `model:` to another model folder, or mend this one")
+    return None, None
+
+
+def _identity(model: ModelFolder, cited: Cited | None) -> str:
+    """Return what decides the model: its files, or the job that makes them."""
+    return model_hash(model.path) if cited is None else digest(cited.identity)
 
 
 def _preset(design: Design, model: ModelFolder | None, faults: Faults) -> Preset | None:

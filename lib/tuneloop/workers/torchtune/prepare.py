@@ -24,6 +24,7 @@ from tuneloop.workers.torchtune.attempts import (
     read_setup,
     this_attempt,
 )
+from tuneloop.workers.torchtune.citing import materialise
 from tuneloop.workers.torchtune.weights import resumable, weight_files, whole
 
 _RESUMED = "tuneloop.workers.torchtune.components.schedule.resumed"
@@ -47,6 +48,7 @@ def prepare() -> int:
     setup, attempt = read_setup(Path.cwd()), this_attempt()
     check_digest(setup)
     check_unchanged(setup)
+    materialise(setup)
     found = _find(setup, attempt)
     overrides = [f"output_dir={_output(setup, attempt)}"]
     if found is not None:
