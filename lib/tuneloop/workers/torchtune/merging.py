@@ -1,0 +1,92 @@
+"""Merging: a whole Hugging Face folder from a checkpoint, so that nobody needs the base model or peft to load it.
+
+An adapter is added to the base model's weights; full weights are copied. The folder is filled beside its place
+and renamed, so a kill leaves no half of it, and it carries a mark of what it was made from: made again from the
+same it is left alone, and a folder without the mark is nobody's to replace.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tuneloop.documents.errors import FailedError, InputError, Problem
+from tuneloop.documents.files import new_folder, write_json, write_text
+from tuneloop.experiment.identity import digest, model_hash
+from tuneloop.workers.torchtune.finishing import COMPANIONS
+from tuneloop.workers.torchtune.loading import pretrained, with_adapter
+from tuneloop.workers.torchtune.weights import ADAPTER_CONFIG, INDEX, adapter_files, weight_files
+
+MARK = "tuneloop.json"
+SCHEMA = "tuneloop.merged/1"
+_TEMPLATE = "chat_template.jinja"
+
+
+def merge(
+    checkpoint: Path, base: Path, target: Path, dtype: str | None = None, *, files: Mapping[str, str] | None = None
+) -> None:
+    """Make `target` the whole model of the folder `checkpoint`: config, weights, tokenizer and chat template.
+
+    `base` is the model that an adapter belongs to; `dtype` is `bf16` or `fp32`, None for that of the weights;
+    `files` are texts that go along, by name. Raises InputError when `target` holds something else, FailedError
+    when the checkpoint does not load.
+    """
+    mark = {
+        "schema": SCHEMA,
+        "checkpoint": model_hash(checkpoint),
+        "base": model_hash(base),
+        "dtype": dtype,
+        "files": digest(dict(files or {})),
+    }
+    before = _mark_of(target)
+    if before == mark:
+        return
+    refuse_foreign(target)
+    with new_folder(target, replace=before is not None) as folder:
+        _fill(folder, checkpoint, base, dtype)
+        for name, text in (files or {}).items():
+            write_text(folder / name, text, sync=False)
+        write_json(folder / MARK, mark, sync=False)
+
+
+def refuse_foreign(target: Path) -> None:
+    """Raise InputError when something is at `target` that merging did not make."""
+    if _mark_of(target) is None and (target.is_file() or (target.is_dir() and any(target.iterdir()))):
+        raise InputError(Problem("something else is here already", target, hint="choose another folder"))
+
+
+def _mark_of(folder: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads((folder / MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) and value.get("schema") == SCHEMA else None
+
+
+def _fill(folder: Path, checkpoint: Path, base: Path, dtype: str | None) -> None:
+    adapter = (checkpoint / ADAPTER_CONFIG).is_file()
+    if not adapter and dtype is None and weight_files(checkpoint):
+        for path in [*weight_files(checkpoint), checkpoint / INDEX]:
+            if path.is_file():
+                shutil.copyfile(path, folder / path.name)
+    else:
+        _whole_model(checkpoint, base, dtype, adapter=adapter).save_pretrained(folder)
+    for name in [*COMPANIONS, _TEMPLATE]:
+        source = next((place / name for place in (checkpoint, base) if (place / name).is_file()), None)
+        # The config that came with the weights tells their precision.
+        if source is not None and not (name == "config.json" and (folder / name).is_file()):
+            shutil.copyfile(source, folder / name)
+
+
+def _whole_model(checkpoint: Path, base: Path, dtype: str | None, *, adapter: bool) -> Any:
+    if adapter and not adapter_files(checkpoint):
+        raise FailedError(Problem("the adapter has no weights", checkpoint))
+    try:
+        if not adapter:
+            return pretrained(checkpoint, dtype)
+        return with_adapter(pretrained(base, dtype), checkpoint).merge_and_unload(safe_merge=True)
+    except FailedError:
+        raise
+    except Exception as error:
+        raise FailedError(Problem(f"does not load: {type(error).__name__}: {error}", checkpoint)) from error
