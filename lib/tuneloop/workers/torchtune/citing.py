@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tuneloop.documents.files import read_text
+from tuneloop.documents.files import make_folder, read_text
+from tuneloop.documents.locks import exclusive
 from tuneloop.experiment.layout import Layout
 from tuneloop.workers.checkpoints import Cited
 from tuneloop.workers.torchtune.attempts import Setup, read_setup
 from tuneloop.workers.torchtune.families import ModelFolder, read_model
 from tuneloop.workers.torchtune.merging import merge
 from tuneloop.workers.torchtune.weights import ADAPTER_CONFIG
+
+_MERGING_S = 3600.0  # the runs of one experiment start together, and the first of them merges for all
 
 
 def start_from(cited: Cited, layout: Layout) -> ModelFolder:
@@ -40,9 +43,11 @@ def record(cited: Cited) -> dict[str, Any]:
 def materialise(setup: Setup) -> None:
     """Merge a cited adapter into its base, unless that is done; a full checkpoint needs nothing."""
     cited = setup["model"].get("cited")
-    if cited is None or setup.model.is_dir():
+    if cited is None or setup.model == Path(cited["checkpoint"]):
         return
     folder = Path(cited["checkpoint"])
     # Its base is named as its own run's folder sees it.
     named = json.loads(read_text(folder / ADAPTER_CONFIG))["base_model_name_or_path"]
-    merge(folder, (folder.parent / named).resolve(), setup.model)
+    make_folder(setup.model.parent)
+    with exclusive(setup.model.with_suffix(".lock"), wait=_MERGING_S, busy="another job merges the same checkpoint"):
+        merge(folder, (folder.parent / named).resolve(), setup.model)

@@ -50,7 +50,7 @@ def prepare() -> int:
     check_unchanged(setup)
     materialise(setup)
     found = _find(setup, attempt)
-    overrides = [f"output_dir={_output(setup, attempt)}"]
+    overrides = [f"output_dir={_output(setup, attempt)}", *_cited_weights(setup)]
     if found is not None:
         _hand_over(found, setup, attempt)
         overrides += _resuming(found, setup)
@@ -64,6 +64,14 @@ def prepare() -> int:
 def _output(setup: Setup, attempt: Attempt) -> str:
     """Return the attempt's folder from the run's: a `=` or a blank further up would confuse an override."""
     return os.path.relpath(attempt.folder, setup.run.folder)
+
+
+def _cited_weights(setup: Setup) -> list[str]:
+    """Name the files of a cited checkpoint, which the scaffold could only guess."""
+    if "cited" not in setup["model"]:
+        return []
+    names = ",".join(path.name for path in weight_files(setup.model))
+    return [f"checkpointer.checkpoint_files=[{names}]"]
 
 
 def _find(setup: Setup, this: Attempt) -> Found | None:
