@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tuneloop.experiment.design import Source
 from tuneloop.workers.torchtune.fields import ATTENTION, LOGGERS, OPTIMIZERS, SCHEDULES
-from tuneloop.workers.torchtune.inputs import Inputs, from_run, prompt_template
+from tuneloop.workers.torchtune.inputs import Inputs, from_run
 from tuneloop.workers.torchtune.settings import Resolved
+from tuneloop.workers.torchtune.splits import reading_of
 
 _COMPONENTS = "tuneloop.workers.torchtune.components"
 # Where a run lies and what it is told by its machine: no part of what it is.
-_PLACES = (("output_dir",), ("checkpointer", "checkpoint_dir"), ("tokenizer", "path"), ("dataset", "source"))
+_PLACES = (("output_dir",), ("checkpointer", "checkpoint_dir"), ("tokenizer", "path"))
 
 
 def config_of(run_seed: int, resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
@@ -59,13 +59,9 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     for section, key in (path for path in _PLACES if len(path) == 2):
         kept[section].pop(key)
+    files = kept["dataset"]["sources"]
+    kept["dataset"]["sources"] = [{key: value for key, value in item.items() if key != "source"} for item in files]
     return kept
-
-
-def reading_of(source: Source) -> dict[str, Any]:
-    """Return how a split is read, as the dataset component takes it."""
-    said = {"format": source.format, "columns": dict(source.columns) or None, "new_system_prompt": source.system}
-    return {key: value for key, value in said.items() if value is not None}
 
 
 def escaped(value: Any) -> Any:
@@ -98,7 +94,6 @@ def _model(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
 
 
 def _tokenizer(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
-    prompt = prompt_template(inputs.data["train"].source)
     return {
         "_component_": f"{_COMPONENTS}.tokenizer.ChatTokenizer",
         "path": from_run(inputs.model.tokenizer, inputs.folder),
@@ -106,7 +101,6 @@ def _tokenizer(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
         "end_of_turn": inputs.model.family.end_of_turn,
         "pad": inputs.model.pad,
         "max_seq_len": resolved["max_seq_len"],
-        **({} if prompt is None else {"prompt_template": prompt}),
     }
 
 
@@ -124,11 +118,9 @@ def _checkpointer(inputs: Inputs) -> dict[str, Any]:
 def _dataset(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
     data = inputs.data["train"]
     return {
-        "_component_": f"{_COMPONENTS}.dataset.sft_dataset",
-        "source": from_run(data.path, inputs.folder),
-        **reading_of(data.source),
-        "train_on_input": resolved["train_on_input"],
-        "packed": resolved["packed"],
+        "_component_": f"{_COMPONENTS}.dataset.{data.component}",
+        "sources": [{"source": from_run(part.path, inputs.folder), **reading_of(part.source)} for part in data.parts],
+        **{name: resolved[name] for name in data.taken},
         "seed": "${seed}",
     }
 

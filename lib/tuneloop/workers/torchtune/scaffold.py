@@ -13,10 +13,11 @@ from tuneloop.experiment.script import Script, render
 from tuneloop.experiment.work import Estimate, File, JobKey, JobSpec, Machine, Scaffolded, Setting, Shape, train_key
 from tuneloop.workers import Order
 from tuneloop.workers.torchtune.citing import record
-from tuneloop.workers.torchtune.configs import config_of, escaped, identity_of, reading_of
+from tuneloop.workers.torchtune.configs import config_of, escaped, identity_of
 from tuneloop.workers.torchtune.estimate import estimate_of
 from tuneloop.workers.torchtune.inputs import Faults, Inputs, from_run, read_inputs
 from tuneloop.workers.torchtune.settings import Resolved, at_of, resolve
+from tuneloop.workers.torchtune.splits import Data, reading_of
 from tuneloop.workers.torchtune.validation import Validator
 from tuneloop.workers.wording import counted
 
@@ -91,8 +92,8 @@ def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: 
     decides = {
         "config": identity_of(config),
         "model": inputs.model_hash,
-        "data": {split: data.hash for split, data in inputs.data.items()},
-        "read": {split: [reading_of(data.source), data.source.prompt] for split, data in inputs.data.items()},
+        "data": {split: [part.hash for part in data.parts] for split, data in inputs.data.items()},
+        "read": {split: [reading_of(part.source) for part in data.parts] for split, data in inputs.data.items()},
         "template": inputs.template_hash,
     }
     estimated = estimate_of(resolved, inputs, order.machine, order.seen, train_key(run.name))
@@ -149,16 +150,7 @@ def _setup_text(plan: Plan, inputs: Inputs) -> str:
             "rotary_permuted": inputs.model.family.rotary_permuted,
             **({} if inputs.cited is None else {"cited": record(inputs.cited)}),
         },
-        "data": {
-            split: {
-                "path": from_run(data.path, inputs.folder),
-                "hash": data.hash,
-                "samples": len(data.lengths),
-                "prompt": data.source.prompt,
-                **reading_of(data.source),
-            }
-            for split, data in inputs.data.items()
-        },
+        "data": {split: _files_of(data, inputs) for split, data in inputs.data.items()},
         "settings": {
             name: {"value": setting.value, "origin": setting.origin}
             for name, setting in _all_settings(plan.resolved, inputs).items()
@@ -169,6 +161,18 @@ def _setup_text(plan: Plan, inputs: Inputs) -> str:
         f"# Written by `{_COMMAND}`; change experiment_summary.md instead.\n"
     )
     return head + dump_yaml(setup)
+
+
+def _files_of(data: Data, inputs: Inputs) -> list[dict[str, Any]]:
+    return [
+        {
+            "path": from_run(part.path, inputs.folder),
+            "hash": part.hash,
+            "samples": len(part.lengths),
+            **reading_of(part.source),
+        }
+        for part in data.parts
+    ]
 
 
 def _config_text(plan: Plan, inputs: Inputs) -> str:

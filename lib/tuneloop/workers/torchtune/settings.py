@@ -9,8 +9,6 @@ from tuneloop.documents.errors import did_you_mean
 from tuneloop.experiment.design import Design
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.work import Machine, Setting
-from tuneloop.workers.torchtune.components.order import order_of
-from tuneloop.workers.torchtune.data import packs
 from tuneloop.workers.torchtune.fields import FIELDS, OWNER, Field
 from tuneloop.workers.torchtune.inputs import Faults, Inputs
 
@@ -209,6 +207,14 @@ def _check_together(settings: Mapping[str, Setting], run: Run, design: Design, i
             ("data", 0),
             f"set `max_seq_len: {positions}` to cut such samples",
         )
+    for name in ("packed", "train_on_input"):
+        if settings[name].value and name not in (taken := inputs.data["train"].taken):
+            meant = ", ".join(f"`{item}`" for item in taken) or "neither `packed` nor `train_on_input`"
+            message = f"`{name}` has no meaning for the format `{inputs.data['train'].format}`"
+            faults.add(message, at(name), f"take it out; this data takes {meant}")
+    if inputs.data["train"].kind == "prompts" and limit is not None and longest > limit:
+        message = f"the longest prompt has {longest} tokens, `max_seq_len` is {limit}"
+        faults.add(message, at("max_seq_len"), "raise it: a prompt that is cut does not end where the model speaks")
     targets = settings["lora_targets"].value if "lora_targets" in settings else []
     if "output" in targets and inputs.model.config.get("tie_word_embeddings"):
         faults.add(
@@ -255,8 +261,5 @@ def _steps(
 
 def units_of(settings: Mapping[str, Setting], seed: int, inputs: Inputs) -> int:
     """Return what a batch is made of: samples, or packs of them."""
-    lengths = inputs.data["train"].lengths
-    limit = settings["max_seq_len"].value
-    if not settings["packed"].value:
-        return len(lengths)
-    return packs([min(lengths[index], limit) for index in order_of(len(lengths), seed)], limit)
+    data = inputs.data["train"]
+    return data.packs(seed, settings["max_seq_len"].value) if settings["packed"].value else data.samples
