@@ -210,7 +210,7 @@ def _check_together(settings: Mapping[str, Setting], run: Run, design: Design, i
             f"set `max_seq_len: {positions}` to cut such samples",
         )
     targets = settings["lora_targets"].value if "lora_targets" in settings else []
-    if "output" in targets and inputs.model.config.get("tie_word_embeddings"):
+    if "output" in targets and inputs.model.family.tied:
         faults.add(
             "`output` cannot be a LoRA target: the model's output shares the embedding's weights",
             at("lora_targets"),
