@@ -4,7 +4,6 @@ What is cited may not be trained yet. It is known by the digest of the job that 
 needs that job.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tuneloop.experiment.read import Experiment, read_experiment
 from tuneloop.experiment.references import Reference, parse_reference
 from tuneloop.experiment.store import all_specs, read_jobs
 from tuneloop.experiment.work import Need, train_key
+from tuneloop.workers.hub import model_folder
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def cite(text: str, folder: Path, *, citing: tuple[Path, ...] = ()) -> Cited | N
     run or epoch, when it is not scaffolded, or when the experiments cite each other.
     """
     reference = parse_reference(text)
-    if reference is None or reference.experiment is None or folder_of(text, folder).is_dir():
+    if reference is None or reference.experiment is None or model_folder(text, folder).is_dir():
         return None
-    place = folder_of(reference.experiment, folder)
+    place = (folder / reference.experiment).resolve()
     if not Layout(place).summary.is_file():
         raise InputError(f"`{text}` cites an experiment that is not there", hint=f"there is none in {typed(place)}")
     other = read_experiment(place)
@@ -65,15 +65,10 @@ def cite(text: str, folder: Path, *, citing: tuple[Path, ...] = ()) -> Cited | N
     return Cited(other.layout.run(run.name), reference.epoch, need, job.digest, _base(other, reference, citing))
 
 
-def folder_of(text: str, folder: Path) -> Path:
-    """Return a path of a design as an absolute one. A link stays a link: its name is what people know."""
-    return Path(os.path.abspath(folder / Path(text).expanduser()))  # noqa: PTH100
-
-
 def _base(other: Experiment, reference: Reference, citing: tuple[Path, ...]) -> Path:
     named = other.design.model
     further = cite(named, other.layout.folder, citing=(*citing, other.layout.folder))
-    base = folder_of(named, other.layout.folder) if further is None else further.base
+    base = model_folder(named, other.layout.folder) if further is None else further.base
     if not base.is_dir():
         message = f"`{reference.experiment}` begins from the model folder `{named}`, which is not there"
         raise InputError(Problem(message, other.layout.summary))

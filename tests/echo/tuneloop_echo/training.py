@@ -112,12 +112,13 @@ def subject(order: Order, text: str) -> tuple[Path, str, Need | None]:
     """
     from tuneloop.documents.errors import InputError
     from tuneloop.experiment.identity import digest, model_hash
-    from tuneloop.workers.checkpoints import cite, folder_of
+    from tuneloop.workers.checkpoints import cite
+    from tuneloop.workers.hub import model_folder
 
     cited = cite(text, order.path)
     if cited is not None:
         return cited.folder, digest(cited.identity), cited.need
-    folder = folder_of(text, order.path)
+    folder = model_folder(text, order.path)
     if not folder.is_dir():
         raise InputError(f"no model folder `{text}`")
     return folder, model_hash(folder), None

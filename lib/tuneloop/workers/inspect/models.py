@@ -15,6 +15,7 @@ from tuneloop.experiment.work import Fault, Need
 from tuneloop.workers import Order
 from tuneloop.workers.checkpoints import Cited, cite
 from tuneloop.workers.faults import model_folder_fault
+from tuneloop.workers.hub import model_folder
 from tuneloop.workers.inspect.request import Model
 
 
@@ -123,7 +124,7 @@ class Models:
         return None if first is None else self.layout.run(first).chat_template
 
     def _folder(self, text: str, at: tuple[str | int, ...]) -> Path:
-        folder = (self.layout.folder / Path(text).expanduser()).resolve()
+        folder = model_folder(text, self.layout.folder).resolve()
         fault = model_folder_fault(text, folder, at)
         if fault is not None:
             raise ModelFaultError(fault.message, fault.at, fault.hint)

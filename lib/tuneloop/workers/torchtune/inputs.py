@@ -14,8 +14,9 @@ from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.references import parse_reference
 from tuneloop.experiment.work import Fault
 from tuneloop.workers import Order
-from tuneloop.workers.checkpoints import Cited, cite, folder_of
+from tuneloop.workers.checkpoints import Cited, cite
 from tuneloop.workers.faults import model_folder_fault
+from tuneloop.workers.hub import model_folder
 from tuneloop.workers.torchtune.citing import start_from
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer
 from tuneloop.workers.torchtune.data import read_samples
@@ -124,7 +125,7 @@ def _model(order: Order, faults: Faults) -> tuple[ModelFolder | None, Cited | No
     except InputError as error:
         faults.extend(error, at)
         return None, None
-    path = folder_of(text, order.path)
+    path = model_folder(text, order.path)
     if not path.is_dir() and parse_reference(text) is not None:
         hint = "write `EXPERIMENT/RUN@EPOCH`; all runs of one experiment start from the same model"
         faults.add(f"`{text}` is a run of this experiment, which cannot start from its own", at, hint)

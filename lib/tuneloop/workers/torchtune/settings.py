@@ -216,7 +216,7 @@ def _check_together(settings: Mapping[str, Setting], run: Run, design: Design, i
         message = f"the longest prompt has {longest} tokens, `max_seq_len` is {limit}"
         faults.add(message, at("max_seq_len"), "raise it: a prompt that is cut does not end where the model speaks")
     targets = settings["lora_targets"].value if "lora_targets" in settings else []
-    if "output" in targets and inputs.model.config.get("tie_word_embeddings"):
+    if "output" in targets and inputs.model.family.tied:
         faults.add(
             "`output` cannot be a LoRA target: the model's output shares the embedding's weights",
             at("lora_targets"),
