@@ -25,8 +25,8 @@ from tuneloop.experiment.work import from_json
 from tuneloop.loop.orders import Crew
 from tuneloop.workers.bridge import broken, revived
 from tuneloop.workers.inspect import worker
+from tuneloop.workers.inspect.columns import read_rows
 from tuneloop.workers.inspect.create import Recipe, Wish, render, resolve
-from tuneloop.workers.inspect.records import read_records
 from tuneloop.workers.inspect.trial import Tried
 
 # What a design tells a task, by the task's own names.
@@ -107,7 +107,7 @@ def plan_task(place: Place, wish: Wish, model: Path | None) -> TaskPlan:
         raise InputError(Problem("not a model folder: no config.json in it", model, hint=hint))
     checked = _checked(wish.name)
     wish = _with_design(_with_judge(wish), place.source)
-    recipe = resolve(read_records(place.data), wish)
+    recipe = resolve(read_rows(place.data), wish)
     text = render(recipe)
     tried = _try(place, recipe, text, model)
     entry, goes = (None, None) if place.experiment is None else _entry(place, wish, checked)

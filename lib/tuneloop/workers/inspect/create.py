@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any, Literal, get_args
 
 from tuneloop.documents.errors import InputError, Problem
+from tuneloop.workers.inspect.columns import Rows, column_problems, text_fault
 from tuneloop.workers.inspect.numerals import number_fault
-from tuneloop.workers.inspect.records import Records, column_problems, text_fault
 from tuneloop.workers.inspect.samples import (
     LETTERS,
     TargetIs,
@@ -90,20 +90,20 @@ def identifier(text: str) -> str:
     return f"task_{name}" if taken or not name.isidentifier() else name
 
 
-def resolve(records: Records, wish: Wish) -> Recipe:
+def resolve(rows: Rows, wish: Wish) -> Recipe:
     """Return the recipe. Raises InputError with every fault of the options and of the data."""
     problems = list(_option_problems(wish))
-    chosen = {role: _column(records, role, getattr(wish, role), problems) for role in ("input", "target")}
+    chosen = {role: _column(rows, role, getattr(wish, role), problems) for role in ("input", "target")}
     prompt = "{input}" if wish.prompt is None else wish.prompt
     if fault := prompt_fault(prompt):
         problems.append(Problem(fault, hint='write it like `--prompt "capitalize: {input}"`'))
     asked, target = chosen["input"], chosen["target"]
     if asked is not None:
-        problems += column_problems(records, asked, text_fault, "give each row a text there, or name another `--input`")
-    held = _held(records, wish, target, problems)
+        problems += column_problems(rows, asked, text_fault, "give each row a text there, or name another `--input`")
+    held = _held(rows, wish, target, problems)
     if problems or asked is None or target is None:
         raise InputError(problems)
-    tokens = wish.max_tokens or (_room(records, target) if wish.kind == "exact" else _ANSWER_TOKENS)
+    tokens = wish.max_tokens or (_room(rows, target) if wish.kind == "exact" else _ANSWER_TOKENS)
     return Recipe(wish.kind, identifier(wish.name), wish.data, asked, target, prompt, wish.system, tokens, held)
 
 
@@ -216,29 +216,29 @@ def _pattern_problems(pattern: str | None) -> Iterator[Problem]:
         yield Problem(f"not a regular expression: {error}", hint="it is one of Python's `re`")
 
 
-def _column(records: Records, role: str, given: str | None, problems: list[Problem]) -> str | None:
+def _column(rows: Rows, role: str, given: str | None, problems: list[Problem]) -> str | None:
     """Return the column that plays a role; a fault is added where nobody named one and none has a usual name."""
     if given is not None:
         return given
-    found = next((name for name in _USUAL[role] if name in records.columns), None)
+    found = next((name for name in _USUAL[role] if name in rows.columns), None)
     if found is None:
-        listed = ", ".join(f"`{name}`" for name in records.columns)
+        listed = ", ".join(f"`{name}`" for name in rows.columns)
         message = f"no column is called {' or '.join(f'`{name}`' for name in _USUAL[role])}"
-        problems.append(Problem(message, records.path, hint=f"name it with `{_flag(role)}`; columns: {listed}"))
+        problems.append(Problem(message, rows.path, hint=f"name it with `{_flag(role)}`; columns: {listed}"))
     return found
 
 
-def _held(records: Records, wish: Wish, target: str | None, problems: list[Problem]) -> dict[str, Any]:
+def _held(rows: Rows, wish: Wish, target: str | None, problems: list[Problem]) -> dict[str, Any]:
     """Return the constants of the kind; faults of the target column are added."""
     if wish.kind == "choice":
-        return _choice(records, wish, target, problems)
+        return _choice(rows, wish, target, problems)
     if target is not None:
         fault = number_fault if wish.kind == "numeric" else text_fault
         other = "" if wish.kind == "numeric" else "; numbers are for `--kind numeric`"
         hint = (
             f"give each row a {'number' if wish.kind == 'numeric' else 'text'} there, or name another `--target`{other}"
         )
-        problems += column_problems(records, target, fault, hint)
+        problems += column_problems(rows, target, fault, hint)
     if wish.kind == "numeric":
         return {"TOLERANCE": wish.tolerance or 0.0, "RELATIVE_TOLERANCE": wish.relative_tolerance or 0.0}
     if wish.kind == "graded":
@@ -250,30 +250,28 @@ def _held(records: Records, wish: Wish, target: str | None, problems: list[Probl
     return {**pattern, "IGNORE_CASE": wish.ignore_case}
 
 
-def _choice(records: Records, wish: Wish, target: str | None, problems: list[Problem]) -> dict[str, Any]:
+def _choice(rows: Rows, wish: Wish, target: str | None, problems: list[Problem]) -> dict[str, Any]:
     columns = list(wish.choices)
     if not columns:
-        found = _column(records, "choices", None, problems)
+        found = _column(rows, "choices", None, problems)
         columns = [] if found is None else [found]
     if len(columns) > len(LETTERS):
         hint = "a letter stands for each"
         problems.append(Problem(f"{len(columns)} choices, more than {len(LETTERS)}", hint=hint))
-    faults = choice_problems(records, columns) if columns else []
+    faults = choice_problems(rows, columns) if columns else []
     problems += faults
     target_is = wish.target_is
     if columns and target is not None and not faults:
-        target_is = _target_is(records, wish, target, columns, problems)
+        target_is = _target_is(rows, wish, target, columns, problems)
     return {"CHOICES": columns, "TARGET_IS": target_is, "TEMPLATE": _TEMPLATE}
 
 
-def _target_is(
-    records: Records, wish: Wish, target: str, choices: Sequence[str], problems: list[Problem]
-) -> TargetIs | None:
+def _target_is(rows: Rows, wish: Wish, target: str, choices: Sequence[str], problems: list[Problem]) -> TargetIs | None:
     """Return what the targets are: as told, or what all of them can be when that leaves no doubt."""
     if wish.target_is is not None:
-        problems += letters_of(records, target, choices, wish.target_is)[1]
+        problems += letters_of(rows, target, choices, wish.target_is)[1]
         return wish.target_is
-    read = {way: letters_of(records, target, choices, way) for way in get_args(TargetIs)}
+    read = {way: letters_of(rows, target, choices, way) for way in get_args(TargetIs)}
     fitting: dict[TargetIs, list[str]] = {way: letters for way, (letters, faults) in read.items() if not faults}
     if not fitting:
         likeliest = min(read, key=lambda way: read[way][0].count(""))
@@ -283,14 +281,14 @@ def _target_is(
     if from_one or len({tuple(letters) for letters in fitting.values()}) > 1:
         ways = " or ".join(f"`--target-is {way}`" for way in fitting)
         doubt = "no index is 0, so they may count from 1" if from_one else "can be read in several ways"
-        problems.append(Problem(f"the targets in `{target}`: {doubt}", records.path, hint=f"say {ways}"))
+        problems.append(Problem(f"the targets in `{target}`: {doubt}", rows.path, hint=f"say {ways}"))
         return None
     return next(iter(fitting))
 
 
-def _room(records: Records, target: str) -> int:
+def _room(rows: Rows, target: str) -> int:
     """Return a limit for answers that cuts no target: a token stands for a byte at least, and the turn's end is one."""
-    longest = max(len(str(row.values.get(target, "")).encode(errors="replace")) for row in records.rows)
+    longest = max(len(str(row.value.get(target, "")).encode(errors="replace")) for row in rows.records)
     return max(16, longest + 8)
 
 

@@ -7,6 +7,8 @@ import re
 from decimal import Decimal, localcontext
 from typing import Any
 
+from tuneloop.workers.inspect.columns import empty_fault, shown
+
 # A comma groups thousands; an exponent has three digits at most, so that no answer makes a number of a million digits.
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _NUMERAL = re.compile(
@@ -37,9 +39,7 @@ def number_of(value: Any) -> Decimal | None:
 
 def number_fault(value: Any) -> str | None:
     """Return what is wrong with a value that has to be a number, or the text of one."""
-    if value is None or value == "":
-        return "is empty"
-    return None if number_of(value) is not None else f"is not a number: {value!r}"
+    return empty_fault(value) or (None if number_of(value) is not None else f"is not a number: {shown(value)}")
 
 
 def within(answer: Decimal, target: Decimal, absolute: float, relative: float) -> bool:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tuneloop.documents.errors import InputError, Problem
+from tuneloop.documents.records import MOST_FAULTS, Record
+from tuneloop.workers.inspect.columns import Rows, column_problems, empty_fault, read_rows, shown, text_fault
 from tuneloop.workers.inspect.numerals import number_fault
-from tuneloop.workers.inspect.records import MOST_FAULTS, Record, Records, column_problems, read_records, text_fault
 
 TargetIs = Literal["letter", "index", "text"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -43,49 +44,47 @@ def choice_samples(data: str, asked: Asked, target: str, choices: Sequence[str],
 
     `choices` names one column that holds a list of texts, or several that hold a text each.
     """
-    records = read_records(Path(data))
-    _raise_if_any([*_asked_problems(records, asked), *choice_problems(records, choices)])
-    letters, problems = letters_of(records, target, choices, target_is)
+    rows = read_rows(Path(data))
+    _raise_if_any([*_asked_problems(rows, asked), *choice_problems(rows, choices)])
+    letters, problems = letters_of(rows, target, choices, target_is)
     _raise_if_any(problems)
-    answers = zip(letters, (choices_of(row, choices) for row in records.rows), strict=True)
-    return _dataset(records, asked, list(answers))
+    answers = zip(letters, (choices_of(row, choices) for row in rows.records), strict=True)
+    return _dataset(rows, asked, list(answers))
 
 
-def choice_problems(records: Records, choices: Sequence[str]) -> list[Problem]:
+def choice_problems(rows: Rows, choices: Sequence[str]) -> list[Problem]:
     """Return what is wrong with the choices of the rows."""
     if len(choices) == 1:
         hint = 'write them like ["first", "second"], or name a column for each with `--choices`'
-        return column_problems(records, choices[0], _choices_fault, hint)
-    found = [problem for column in choices for problem in column_problems(records, column, text_fault, _TEXT)]
+        return column_problems(rows, choices[0], _choices_fault, hint)
+    found = [problem for column in choices for problem in column_problems(rows, column, text_fault, _TEXT)]
     if found:
         return found
-    same = [row for row in records.rows if len(set(choices_of(row, choices))) < len(choices)]
+    same = [row for row in rows.records if len(set(choices_of(row, choices))) < len(choices)]
     hint = "a model that says either would be right and wrong"
-    return [records.problem(row, "two choices are the same", hint) for row in same[:MOST_FAULTS]]
+    return [rows.problem(row, "two choices are the same", hint) for row in same[:MOST_FAULTS]]
 
 
 def choices_of(row: Record, choices: Sequence[str]) -> list[str]:
-    return list(row.values[choices[0]]) if len(choices) == 1 else [row.values[name] for name in choices]
+    return list(row.value[choices[0]]) if len(choices) == 1 else [row.value[name] for name in choices]
 
 
-def letters_of(
-    records: Records, target: str, choices: Sequence[str], target_is: TargetIs
-) -> tuple[list[str], list[Problem]]:
+def letters_of(rows: Rows, target: str, choices: Sequence[str], target_is: TargetIs) -> tuple[list[str], list[Problem]]:
     """Return the letter of the right choice of each row, and what is wrong with the targets."""
 
     def letter(row: Record) -> str | None:
         texts = choices_of(row, choices)
-        place = _PLACES[target_is](row.values.get(target), texts)
+        place = _PLACES[target_is](row.value.get(target), texts)
         return None if place is None or not 0 <= place < len(texts) else LETTERS[place]
 
-    missing = column_problems(records, target, lambda value: "is empty" if value in (None, "") else None, _TEXT)
+    missing = column_problems(rows, target, empty_fault, _TEXT)
     if missing:
         return [], missing
-    letters = [letter(row) for row in records.rows]
-    wrong = [row for row, found in zip(records.rows, letters, strict=True) if found is None]
+    letters = [letter(row) for row in rows.records]
+    wrong = [row for row, found in zip(rows.records, letters, strict=True) if found is None]
     problems = [
-        records.problem(
-            row, f"column `{target}` is no {target_is} of a choice: {row.values[target]!r}", _MEANS[target_is]
+        rows.problem(
+            row, f"column `{target}` is no {target_is} of a choice: {shown(row.value[target])}", _MEANS[target_is]
         )
         for row in wrong[:MOST_FAULTS]
     ]
@@ -135,31 +134,31 @@ def _choices_fault(value: Any) -> str | None:
 
 
 def _samples(data: str, asked: Asked, target: str, fault: Callable[[Any], str | None], hint: str) -> Any:
-    records = read_records(Path(data))
-    _raise_if_any([*_asked_problems(records, asked), *column_problems(records, target, fault, hint)])
-    return _dataset(records, asked, [(str(row.values[target]), None) for row in records.rows])
+    rows = read_rows(Path(data))
+    _raise_if_any([*_asked_problems(rows, asked), *column_problems(rows, target, fault, hint)])
+    return _dataset(rows, asked, [(str(row.value[target]), None) for row in rows.records])
 
 
-def _asked_problems(records: Records, asked: Asked) -> list[Problem]:
-    found = column_problems(records, asked.column, text_fault, _TEXT)
+def _asked_problems(rows: Rows, asked: Asked) -> list[Problem]:
+    found = column_problems(rows, asked.column, text_fault, _TEXT)
     fault = prompt_fault(asked.prompt)
     return found if fault is None else [*found, Problem(fault, hint='write it like "capitalize: {input}"')]
 
 
-def _dataset(records: Records, asked: Asked, answers: Sequence[tuple[str, list[str] | None]]) -> Any:
+def _dataset(rows: Rows, asked: Asked, answers: Sequence[tuple[str, list[str] | None]]) -> Any:
     from inspect_ai.dataset import MemoryDataset, Sample
     from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
     before = [] if asked.system is None else [ChatMessageSystem(content=asked.system)]
 
     def turns(row: Record) -> list[Any]:
-        return [*before, ChatMessageUser(content=asked.prompt.replace("{input}", row.values[asked.column]))]
+        return [*before, ChatMessageUser(content=asked.prompt.replace("{input}", row.value[asked.column]))]
 
     samples = [
-        Sample(id=row.number, input=turns(row), target=target, choices=choices)
-        for row, (target, choices) in zip(records.rows, answers, strict=True)
+        Sample(id=row.row, input=turns(row), target=target, choices=choices)
+        for row, (target, choices) in zip(rows.records, answers, strict=True)
     ]
-    return MemoryDataset(samples, name=records.path.stem, location=str(records.path))
+    return MemoryDataset(samples, name=rows.path.stem, location=str(rows.path))
 
 
 def _raise_if_any(problems: list[Problem]) -> None:
