@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 # As in workers/inspect/create.py, which `tuneloop --help` does not import.
 Kind = Literal["exact", "choice", "numeric", "pattern", "graded"]
 TargetIs = Literal["letter", "index", "text"]
+Choices = Annotated[
+    list[str] | None, typer.Option(help="choice: a column with a list of texts, or a column for each choice.")
+]
+Try = Annotated[
+    Path | None, typer.Option("--try", metavar="MODEL", help="Ask this local model folder three samples first.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,9 +38,7 @@ def create_inspect_task(
     target: Annotated[str | None, typer.Option(help="The column with the right answer.")] = None,
     prompt: Annotated[str | None, typer.Option(help='The user turn, such as "capitalize: {input}".')] = None,
     system: Annotated[str | None, typer.Option(help="The system turn.")] = None,
-    choices: Annotated[
-        list[str] | None, typer.Option(help="choice: a column with a list, or a column for each choice.")
-    ] = None,
+    choices: Choices = None,
     target_is: Annotated[TargetIs | None, typer.Option(help="choice: what the target column holds.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="numeric: in the target's unit.")] = None,
     relative_tolerance: Annotated[float | None, typer.Option(help="numeric: as a share of the target.")] = None,
@@ -43,9 +47,7 @@ def create_inspect_task(
     judge: Annotated[str | None, typer.Option(help="graded: PROVIDER/MODEL, or a model folder.")] = None,
     judge_arg: Annotated[list[str] | None, typer.Option(help="graded: NAME=VALUE, a model argument.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="The longest answer, in tokens.")] = None,
-    model: Annotated[
-        Path | None, typer.Option("--try", metavar="MODEL", help="Ask this model folder three samples first.")
-    ] = None,
+    model: Try = None,
     dry_run: DryRun = False,
     as_json: Json = False,
     everything: All = False,
@@ -58,7 +60,6 @@ def create_inspect_task(
         --data examples/capitalization/data/test.jsonl \\
         --input word --target capitalized --prompt "capitalize: {input}" --dry-run
     """
-    from tuneloop.loop.design import parse_assignments
     from tuneloop.loop.inspect_task import named_in, plan_task, write_task
     from tuneloop.workers.inspect.create import Wish
 
@@ -79,16 +80,19 @@ def create_inspect_task(
         pattern=pattern,
         ignore_case=ignore_case,
         judge=judge,
-        judge_arg=parse_assignments(judge_arg or [], "--judge-arg", several=False),
+        judge_arg=_arguments(judge_arg),
         max_tokens=max_tokens,
     )
     plan = plan_task(place, wish, model)
     if not dry_run:
         write_task(plan)
-    if as_json:
-        write_json(_data(plan, written=not dry_run), whole=everything)
-    else:
-        _tell(plan, dry_run=dry_run)
+    _show(plan, dry_run=dry_run, as_json=as_json, everything=everything)
+
+
+def _arguments(words: list[str] | None) -> dict[str, Any]:
+    from tuneloop.loop.design import parse_assignments
+
+    return parse_assignments(words or [], "--judge-arg", several=False)
 
 
 def _place(file: Path | None, data: Path | None, folder: Path | None, split: str | None, name: str) -> "Place":
@@ -105,7 +109,10 @@ def _place(file: Path | None, data: Path | None, folder: Path | None, split: str
     return place_within(read_experiment(folder), file, split, name)
 
 
-def _tell(plan: "TaskPlan", *, dry_run: bool) -> None:
+def _show(plan: "TaskPlan", *, dry_run: bool, as_json: bool, everything: bool) -> None:
+    if as_json:
+        write_json(_data(plan, written=not dry_run), whole=everything)
+        return
     for shown in plan.tried.shown:
         scores = ", ".join(f"{name} {value:g}" for name, value in shown.scores.items())
         say(f"input   {shown.input!r}")
