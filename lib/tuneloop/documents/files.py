@@ -92,11 +92,17 @@ def write_json(path: Path, value: Any, *, sync: bool = True) -> bool:
 
 def create_json(path: Path, value: Any) -> None:
     """Write a file that must not exist yet, whole or not at all. Raises FileExistsError when it does."""
+    create_text(path, json.dumps(value))
+
+
+def create_text(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Write a file that must not exist yet, whole or not at all. Raises FileExistsError when it does."""
     with _as_input_error(path, but=FileExistsError):
         handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(value, file)
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                os.fchmod(file.fileno(), mode)
                 file.flush()
                 os.fsync(file.fileno())
             # A link fails where a rename would replace.

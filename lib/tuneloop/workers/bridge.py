@@ -63,9 +63,9 @@ class Remote:
         try:
             data = json.loads(done.stdout)
         except json.JSONDecodeError:
-            raise _broken(self.name, verbs, done) from None
+            raise broken(self.name, verbs, done) from None
         if "error" in data:
-            raise _revived(data["error"])
+            raise revived(data["error"])
         return {verb: from_json(_ANSWERS[verb], data["answers"][verb]) for verb in verbs}
 
 
@@ -119,7 +119,8 @@ def _own_stdout() -> Iterator[IO[str]]:
         yield stream
 
 
-def _revived(error: Mapping[str, Any]) -> TuneloopError:
+def revived(error: Mapping[str, Any]) -> TuneloopError:
+    """Return an error that crossed from another process as `{exit, problems}`."""
     problems = [
         Problem(
             item["message"],
@@ -134,7 +135,8 @@ def _revived(error: Mapping[str, Any]) -> TuneloopError:
     return kinds.get(error["exit"], FailedError)(problems)
 
 
-def _broken(name: str, verbs: Sequence[str], done: subprocess.CompletedProcess[str]) -> TuneloopError:
+def broken(name: str, verbs: Sequence[str], done: subprocess.CompletedProcess[str]) -> TuneloopError:
+    """Return the error for a worker's process that ended without an answer."""
     last = done.stderr.strip().splitlines()[-8:]
     asked = ", ".join(verbs)
     text = "\n  ".join([f"worker `{name}` failed in `{asked}` (exit {done.returncode})", *last])
