@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from tuneloop.documents.errors import InputError
@@ -29,8 +30,12 @@ class Board:
     def going(self) -> list[JobStatus]:
         return [status for status in self.states.values() if status.state in GOING]
 
+    @cached_property
+    def _by_key(self) -> dict[JobKey, JobSpec]:
+        return {spec.key: spec for spec in self.specs}
+
     def spec(self, key: JobKey) -> JobSpec:
-        return next(spec for spec in self.specs if spec.key == key)
+        return self._by_key[key]
 
 
 def read_board(
