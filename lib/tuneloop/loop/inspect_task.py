@@ -85,7 +85,10 @@ def place_within(experiment: Experiment, file: Path | None, split: str | None, n
             else f"say which one is read: `--split {next(iter(known))}`"
         )
         raise InputError(experiment.problem(("data",), message, hint))
-    source = known[chosen]
+    source, *more = known[chosen]
+    if more:
+        message = f"the split `{chosen}` has {len(more) + 1} files, and a task reads one"
+        raise InputError(experiment.problem(("data",), message, "give the file to evaluate a split of its own"))
     if source.format != "instruct":
         message = f"the split `{chosen}` has the format `{source.format}`, and a task reads rows with columns"
         raise InputError(experiment.problem(("data",), message, "name an evaluation file of `format: instruct`"))
