@@ -37,7 +37,7 @@ def work_of(resolved: Resolved, inputs: Inputs) -> Work:
     lengths = inputs.data["train"].lengths
     cut = lengths if limit is None else [min(length, limit) for length in lengths]
     longest = limit if resolved["packed"] else max(cut)
-    trained = _adapter(resolved, inputs) if inputs.update == "lora" else inputs.model.parameters
+    trained = _adapter(resolved, inputs) if resolved.recipe.adapter else inputs.model.parameters
     return Work(resolved.steps, sum(cut) * resolved["epochs"], longest, trained)
 
 
@@ -91,7 +91,7 @@ def _disk_mb(work: Work, resolved: Resolved, inputs: Inputs) -> float:
     """Checkpoints of all epochs, plus the optimizer's state until the run is verified."""
     size = _bytes(resolved)
     copied = sum(path.stat().st_size for path in inputs.model.path.glob("*.json"))
-    copies = 2 if inputs.update == "lora" else 1  # an adapter is written for torchtune and for peft
+    copies = 2 if resolved.recipe.adapter else 1  # an adapter is written for torchtune and for peft
     state = 2 * work.trained * size if resolved["epochs"] > 1 else 0
     return float((copies * work.trained * size + copied) * resolved["epochs"] + state) / _MB
 
