@@ -10,6 +10,7 @@ import pytest
 from cli_support import problems, tuneloop
 
 from places import content
+from tuneloop.documents.records import READABLE
 
 pytestmark = pytest.mark.train  # importing torchtune and inspect-ai costs seconds
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -101,7 +102,7 @@ def test_faults_of_model_and_data(shipped: Path) -> None:
             "cap/broken.jsonl:2: not JSON: Expecting property name enclosed in double quotes",
             "- split: train",
             "data.0",
-            "the readable formats are JSON (a list of objects) and JSONL (one object a line)",
+            READABLE,
         ),
         Led(
             "cap/empty.jsonl: the file is empty",
@@ -134,7 +135,7 @@ def test_faults_of_columns_and_task(shipped: Path) -> None:
             "cap/column.jsonl:1: no column `capitalized`",
             "- {split: validation, path: column.jsonl}",
             "data.1",
-            "columns here: `word`, `capitalised`; set `columns: {output: NAME}`",
+            "did you mean `capitalised`? set `columns: {output: capitalised}`",
         ),
         Led(
             "inspect has no generation setting `max_token`",

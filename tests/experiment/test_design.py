@@ -228,7 +228,7 @@ def test_data_inherit_from_the_first() -> None:
     }
     own = {"split": "other", "path": "c", "format": "text", "columns": {}, "prompt": "{input}", "system": ""}
     found = sources(design(data=[first, {"split": "test", "path": "b"}, own]))
-    test = found["test"]
+    (test,) = found["test"]
     assert (test.format, test.columns, test.prompt, test.system) == (
         "chat",
         {"messages": "m"},
@@ -236,7 +236,7 @@ def test_data_inherit_from_the_first() -> None:
         "be brief",
     )
     assert (test.path, test.hash) == ("b", None)
-    other = found["other"]
+    (other,) = found["other"]
     assert (other.format, other.columns, other.prompt, other.system) == ("text", {}, "{input}", "")
 
 

@@ -186,9 +186,9 @@ FAULTS: list[tuple[dict[str, Any], str, tuple[str | int, ...], str | None]] = [
     ),
     (
         {"data": [TRAIN | {"format": "preference"}]},
-        "the worker torchtune does not read the format `preference` yet",
+        "the objective `sft` does not train on the format `preference`",
         ("data", 0),
-        "known: `instruct`, `chat`",
+        "it takes `instruct`, `chat`, `text`: convert the file, or set `objective: preference`",
     ),
     (
         {"data": [TRAIN | {"columns": {"inputs": "word"}}]},
@@ -244,8 +244,8 @@ BROKEN = [
     ("", "data/train.jsonl: the file is empty"),
     ('{"word": "a", "capitalized": "A"}\n{"word": \n', "data/train.jsonl:2: not JSON: Expecting value"),
     ('{"wort": "a", "capitalized": "A"}\n', "data/train.jsonl:1: no column `word`"),
-    ('{"word": 1, "capitalized": "A"}\n', "data/train.jsonl:1: column `word` is not text"),
-    ("[1]\n", "data/train.jsonl:1: expected an object with columns, found int"),
+    ('{"word": 1, "capitalized": "A"}\n', "data/train.jsonl:1: column `word` is not text, it is a number"),
+    ("[1]\n", "data/train.jsonl:1: expected an object with columns, found a number"),
 ]
 
 
@@ -258,15 +258,15 @@ def test_a_broken_file_is_told_with_its_line(tmp_path: Path, text: str, message:
     assert found.hint is not None
 
 
-def test_a_file_that_is_not_json_is_one_fault(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("word,capitalized\na,A\nb,B\n")
-    (found,) = faults(tmp_path, data=[TRAIN | {"path": "train.csv"}])
+def test_a_file_of_another_kind_is_one_fault(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text("word\tcapitalized\na\tA\n")
+    (found,) = faults(tmp_path, data=[TRAIN | {"path": "train.tsv"}])
     assert (found.message, found.at) == (
-        f"{tmp_path}/train.csv: neither a .json nor a .jsonl file",
+        f"{tmp_path}/train.tsv: neither a .json, .jsonl, .csv nor a .parquet file",
         ("data", 0, "path"),
     )
     assert found.hint is not None
-    assert "JSON (a list of objects) and JSONL (one object a line)" in found.hint
+    assert "JSON (a list of objects), JSONL (one object a line)" in found.hint
 
 
 def test_the_bases_of_estimates_are_words(tmp_path: Path) -> None:
@@ -300,14 +300,6 @@ def test_many_dropped_samples_are_noted(tmp_path: Path) -> None:
 def test_a_missing_data_file_is_a_fault(tmp_path: Path) -> None:
     (found,) = faults(tmp_path, data=[TRAIN | {"path": "data/gone.jsonl"}])
     assert (found.message, found.at) == (f"{tmp_path}/data/gone.jsonl: no such file", ("data", 0, "path"))
-
-
-def test_a_prompt_for_chats_is_a_fault(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "B"}]
-    (tmp_path / "data" / "train.jsonl").write_text(json.dumps({"messages": said}) + "\n")
-    (found,) = faults(tmp_path, data=[TRAIN | {"format": "chat", "columns": {}}])
-    assert (found.message, found.at) == ("`prompt` has no meaning for the format `chat`", ("data", 0, "prompt"))
 
 
 def test_what_a_split_inherits_is_faulted_once(tmp_path: Path) -> None:
@@ -383,11 +375,11 @@ def test_the_digest_follows_what_decides_the_result(tmp_path: Path) -> None:
     assert digest("f", **controls(warmup_steps=1)) != same
 
 
-def test_a_hostile_prompt_reaches_the_tokenizer_whole(tmp_path: Path) -> None:
+def test_a_hostile_prompt_reaches_the_dataset_whole(tmp_path: Path) -> None:
     prompt = "say ${seed} 'twice' \"# {input}: {x}"
     case.scaffolded(case.order(tmp_path, data=[TRAIN | {"prompt": prompt}]))
     config = OmegaConf.load(tmp_path / "lr3e-3" / "finetune.yaml")
-    assert list(config.tokenizer.prompt_template.user) == prompt.split("{input}")
+    assert config.dataset.sources[0].prompt == prompt
 
 
 def test_the_steps_are_exact(tmp_path: Path) -> None:

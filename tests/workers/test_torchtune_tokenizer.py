@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torchtune_case as case
 from torchtune.data import Message
 from torchtune.models.qwen2_5 import qwen2_5_tokenizer
 
-from tuneloop.workers.torchtune.components.dataset import IGNORED, sft_dataset
+from tuneloop.workers.torchtune.components.dataset import sft_dataset
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer, Turn
+from tuneloop.workers.torchtune.encoding import IGNORED
 from tuneloop.workers.torchtune.families import read_model
 
 MESSAGES = [
@@ -101,14 +103,18 @@ def test_a_prompt_is_encoded_in_one_piece(llama: Path) -> None:
         )
 
 
+def words(folder: Path, **said: Any) -> dict[str, Any]:
+    """Return the training file of a case as a source."""
+    path, columns = str(folder / "data" / "train.jsonl"), {"input": "word", "output": "capitalized"}
+    return {"source": path, "format": "instruct", "columns": columns, **said}
+
+
 def test_packing_keeps_every_end_of_turn(tmp_path: Path) -> None:
     case.order(tmp_path, samples=8)
-    tokenizer = chat_tokenizer(case.TINY, max_seq_len=128, prompt=["capitalize: ", ""])
+    tokenizer = chat_tokenizer(case.TINY, max_seq_len=128)
     packs = sft_dataset(
         tokenizer,
-        source=str(tmp_path / "data" / "train.jsonl"),
-        format="instruct",
-        columns={"input": "word", "output": "capitalized"},
+        sources=[words(tmp_path, prompt="capitalize: {input}")],
         packed=True,
     )
     labels = [label for pack in packs for label in pack["labels"].tolist()]
@@ -117,30 +123,28 @@ def test_packing_keeps_every_end_of_turn(tmp_path: Path) -> None:
 
 def test_a_seed_decides_the_order_of_samples(tmp_path: Path) -> None:
     case.order(tmp_path)
-    said = {"source": str(tmp_path / "data" / "train.jsonl"), "format": "instruct"}
-    said |= {"columns": {"input": "word", "output": "capitalized"}}
-    orders = [list(sft_dataset(chat_tokenizer(case.TINY), seed=seed, **said)) for seed in (1, 1, 2)]
+    said = [words(tmp_path)]
+    orders = [list(sft_dataset(chat_tokenizer(case.TINY), sources=said, seed=seed)) for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
     assert sorted(map(str, orders[0])) == sorted(map(str, orders[2]))
 
 
 def test_inputs_are_trained_only_when_asked(tmp_path: Path) -> None:
     case.order(tmp_path, samples=1)
-    said = {"source": str(tmp_path / "data" / "train.jsonl"), "format": "instruct", "new_system_prompt": "Be brief."}
-    said |= {"columns": {"input": "word", "output": "capitalized"}}
+    said = [words(tmp_path, system="Be brief.")]
     few, more = (
         sum(
             label != IGNORED
-            for label in sft_dataset(chat_tokenizer(case.TINY), train_on_input=asked, **said)[0]["labels"]
+            for label in sft_dataset(chat_tokenizer(case.TINY), train_on_input=asked, sources=said)[0]["labels"]
         )
         for asked in (False, True)
     )
-    assert few < more < len(sft_dataset(chat_tokenizer(case.TINY), **said)[0]["tokens"])
+    assert few < more < len(sft_dataset(chat_tokenizer(case.TINY), sources=said)[0]["tokens"])
 
 
 def test_chats_are_read_turn_by_turn(tmp_path: Path) -> None:
     path = tmp_path / "chat.jsonl"
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "B"}]
     path.write_text(json.dumps({"messages": messages * 2}) + "\n")
-    labels = sft_dataset(chat_tokenizer(case.TINY), source=str(path), format="chat")[0]["labels"]
+    labels = sft_dataset(chat_tokenizer(case.TINY), sources=[{"source": str(path), "format": "chat"}])[0]["labels"]
     assert labels.count(chat_tokenizer(case.TINY).eos_id) == 2

@@ -31,14 +31,19 @@ _CAUSES = {
 def read_text(path: Path) -> str:
     """Return the file's text, line ends as they are. Raises InputError when it cannot be read."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return file.read()
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(f"not UTF-8 text (byte {error.start})", path)) from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the file's bytes. Raises InputError when it cannot be read."""
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(Problem("no such file", path)) from None
     except IsADirectoryError:
         raise InputError(Problem("is a folder, not a file", path)) from None
-    except UnicodeDecodeError as error:
-        raise InputError(Problem(f"not UTF-8 text (byte {error.start})", path)) from None
     except OSError as error:
         raise input_error(error, path) from None
 

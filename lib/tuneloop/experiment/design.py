@@ -17,6 +17,7 @@ from tuneloop.documents.shell import checked_name
 
 SCHEMA = "tuneloop.experiment/1"
 MOST_RUNS = 10_000
+TRAINING_SPLITS = ("train", "validation")  # the others are the evaluations' business
 
 Format = Literal["chat", "instruct", "preference", "text"]
 PlainName = Annotated[str, BeforeValidator(lambda text: checked_name(text) if isinstance(text, str) else text)]
@@ -31,7 +32,7 @@ class Method(Schema):
 
 
 class DataEntry(Schema):
-    """One file of data. What an entry leaves out it takes from the first one."""
+    """One file of data. What an entry leaves out it takes from the first one; several may make up a split."""
 
     split: PlainName
     path: str = Field(description="relative to the experiment, or absolute")
@@ -39,6 +40,9 @@ class DataEntry(Schema):
     columns: dict[str, str] | None = Field(default=None, description="role (input, output …) to column name")
     prompt: str | None = Field(default=None, description="the user turn, with {input} where the input goes")
     system: str | None = Field(default=None, description="the system turn")
+    weight: float = Field(
+        default=1, gt=0, le=1000, allow_inf_nan=False, description="how often a training epoch holds each sample"
+    )
     hash: str | None = Field(default=None, description="sha256 of the file; a change makes runs stale")
 
 
@@ -124,6 +128,7 @@ class Design(Schema):
 class Source:
     """A data entry with what it takes from the first one filled in."""
 
+    index: int  # its place under `data`
     split: str
     path: str
     format: Format
@@ -131,23 +136,37 @@ class Source:
     prompt: str | None
     system: str | None
     hash: str | None
+    weight: float = 1.0
 
 
-def sources(design: Design) -> dict[str, Source]:
-    """Return the data of the design by split, inherited values filled in."""
-    first = design.data[0]
-    return {
-        entry.split: Source(
-            split=entry.split,
-            path=entry.path,
-            format=entry.format or first.format or "instruct",
-            columns=entry.columns if entry.columns is not None else first.columns or {},
-            prompt=entry.prompt if entry.prompt is not None else first.prompt,
-            system=entry.system if entry.system is not None else first.system,
-            hash=entry.hash,
-        )
-        for entry in design.data
-    }
+def sources(design: Design) -> dict[str, tuple[Source, ...]]:
+    """Return the data of the design by split, inherited values filled in, the entries of a split in their order."""
+    found: dict[str, list[Source]] = {}
+    for index, entry in enumerate(design.data):
+        found.setdefault(entry.split, []).append(_source(index, entry, design.data[0]))
+    return {split: tuple(items) for split, items in found.items()}
+
+
+def _source(index: int, entry: DataEntry, first: DataEntry) -> Source:
+    kind = _format(entry, first)
+    # Roles of columns belong to a format, and so does the prompt; plain text has no system turn.
+    alike = kind == _format(first, first)
+    system = first.system if alike or kind != "text" else None
+    return Source(
+        index=index,
+        split=entry.split,
+        path=entry.path,
+        format=kind,
+        columns=entry.columns if entry.columns is not None else (first.columns or {}) if alike else {},
+        prompt=entry.prompt if entry.prompt is not None else first.prompt if alike else None,
+        system=entry.system if entry.system is not None else system,
+        hash=entry.hash,
+        weight=entry.weight,
+    )
+
+
+def _format(entry: DataEntry, first: DataEntry) -> Format:
+    return entry.format or first.format or "instruct"
 
 
 At = tuple[str | int, ...]  # where something stands in the design
@@ -161,13 +180,12 @@ class Fault(NamedTuple):
 
 def faults(design: Design) -> Iterator[Fault]:
     """Yield what is wrong between the keys of a design that is right key by key."""
-    yield from _repeated("data", [entry.split for entry in design.data], "split")
     yield from _repeated("evaluations", [item.name for item in design.evaluations], "name")
     yield from _repeated("runs", [item.name for item in design.runs], "name")
     yield from _repeated("seeds", [str(seed) for seed in design.seeds], None)
     yield from _matrix(design)
     yield from _numbers(design)
-    yield from _prompts(design)
+    yield from _data(design)
     yield from _evaluations(design)
     yield from _metrics(design)
     yield from _epoch_that_counts(design)
@@ -241,27 +259,61 @@ def _leaves(at: At, value: Any) -> Iterator[tuple[At, Any]]:
         yield at, value
 
 
-def _prompts(design: Design) -> Iterator[Fault]:
+def _data(design: Design) -> Iterator[Fault]:
+    first: dict[str, Source] = {}  # of each split, by its name without case
+    for source in (item for items in sources(design).values() for item in items):
+        at, before = ("data", source.index), first.setdefault(source.split.casefold(), source)
+        if source.split != before.split:
+            message = f"`{source.split}` stands twice in `data`"
+            yield Fault((*at, "split"), message, "names are compared without case")
+        if source.format != before.format:
+            message = f"the split `{source.split}` has both the formats `{before.format}` and `{source.format}`"
+            yield Fault((*at, "format"), message, "give all its entries one format, or convert the file")
+        if source.weight != 1 and source.split != "train":
+            message = f"a weight counts in training alone, not in the split `{source.split}`"
+            yield Fault((*at, "weight"), message, "take it out")
+    yield from _repeated_files(design)
+    yield from _words_around(design)
+    if "train" not in {entry.split for entry in design.data}:
+        yield Fault(("data",), "no entry of `data` has `split: train`", "add one")
+
+
+def _repeated_files(design: Design) -> Iterator[Fault]:
+    seen: set[str] = set()
     for index, entry in enumerate(design.data):
-        if entry.prompt is not None and entry.prompt.count("{input}") != 1:
+        known = repr([value for key, value in entry if key not in ("weight", "hash")])
+        if known in seen:
+            message = f"`{entry.path}` stands twice in the split `{entry.split}`"
+            yield Fault(("data", index), message, "take it out; `weight: 2` takes each sample twice")
+        seen.add(known)
+
+
+def _words_around(design: Design) -> Iterator[Fault]:
+    """Yield prompts that hold no input, and words that a format has no place for."""
+    for index, entry in enumerate(design.data):
+        # What a task makes of its data is its own business.
+        kind = _format(entry, design.data[0]) if entry.split in TRAINING_SPLITS else None
+        if entry.prompt is not None and kind in ("chat", "text"):
+            yield Fault(("data", index, "prompt"), f"`prompt` has no meaning for the format `{kind}`", "take it out")
+        elif entry.prompt is not None and entry.prompt.count("{input}") != 1:
             yield Fault(
                 ("data", index, "prompt"),
                 "the prompt needs `{input}` exactly once",
                 'write it like "capitalize: {input}"',
             )
-    if "train" not in {entry.split for entry in design.data}:
-        yield Fault(("data",), "no entry of `data` has `split: train`", "add one")
+        if entry.system is not None and kind == "text":
+            yield Fault(("data", index, "system"), "`system` has no meaning for the format `text`", "take it out")
 
 
 def _evaluations(design: Design) -> Iterator[Fault]:
     splits = [entry.split for entry in design.data]
     for index, item in enumerate(design.evaluations):
+        at = ("evaluations", index, "split")
         if item.split is not None and item.split not in splits:
-            yield Fault(
-                ("evaluations", index, "split"),
-                f"no data has the split `{item.split}`",
-                did_you_mean(item.split, splits),
-            )
+            yield Fault(at, f"no data has the split `{item.split}`", did_you_mean(item.split, splits))
+        elif item.split is not None and splits.count(item.split) > 1:
+            message = f"the split `{item.split}` has {splits.count(item.split)} files, an evaluation reads one"
+            yield Fault(at, message, "give the file to evaluate on a split of its own")
 
 
 def _metrics(design: Design) -> Iterator[Fault]:

@@ -4,13 +4,12 @@ Everything counts that can change the job's result; the question, the budget and
 digest, with the hashes of data and model, is made when scaffolding.
 """
 
-from tuneloop.experiment.design import Design
+from tuneloop.experiment.design import TRAINING_SPLITS, Design
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.work import JobKey, evaluation_of, to_json
 
 _TRAINING = ("method", "backend", "preset", "model")
-_TRAINING_SPLITS = ("train", "validation")
 
 
 class Stamps:
@@ -18,12 +17,14 @@ class Stamps:
 
     def __init__(self, design: Design) -> None:
         kept = to_json(design, Design)
-        entries = {entry["split"]: entry for entry in kept["data"]}
         # The first entry lends its columns and prompt to the others.
-        data = [kept["data"][0], *(entries.get(split) for split in _TRAINING_SPLITS)]
+        data = [kept["data"][0], *(entry for entry in kept["data"] if entry["split"] in TRAINING_SPLITS)]
         self._training = digest([[kept[key] for key in _TRAINING], data])
         self._evaluation = {
-            item["name"]: digest([item, kept["data"][0], entries.get(item["split"])]) for item in kept["evaluations"]
+            item["name"]: digest(
+                [item, kept["data"][0], *(entry for entry in kept["data"] if entry["split"] == item["split"])]
+            )
+            for item in kept["evaluations"]
         }
 
     def of(self, run: Run, key: JobKey) -> str:

@@ -13,7 +13,8 @@ from tuneloop.experiment.read import Experiment
 
 
 def write_manifest(experiment: Experiment, versions: Mapping[str, Mapping[str, str]]) -> None:
-    data = {source.path: experiment.path(source.path) for source in sources(experiment.design).values()}
+    found = (source for entries in sources(experiment.design).values() for source in entries)
+    data = {source.path: experiment.path(source.path) for source in found}
     value = {
         "schema": "tuneloop.manifest/1",
         "tuneloop": tuneloop.__version__,

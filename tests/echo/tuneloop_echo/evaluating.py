@@ -190,7 +190,7 @@ def _data(design: Design, evaluation: Evaluation, start: Path, layout: Layout) -
 
     if evaluation.split is None:
         return None
-    source = sources(design)[evaluation.split]
+    source = sources(design)[evaluation.split][0]
     path = (layout.folder / source.path).resolve()
     return {
         "path": os.path.relpath(path, start) if path.is_relative_to(layout.folder) else str(path),

@@ -107,7 +107,7 @@ def _plans(order: Order, found: Found) -> Iterator[Plan]:
 
 
 def _plan(order: Order, evaluation: Evaluation, found: Found) -> Plan:
-    source = None if evaluation.split is None else sources(order.design)[evaluation.split]
+    source = None if evaluation.split is None else sources(order.design)[evaluation.split][0]
     data = None if source is None else (order.path / Path(source.path).expanduser()).resolve()
     files = {} if data is None else {data: file_hash(data)}
     task = find_task(evaluation.task, order.path)

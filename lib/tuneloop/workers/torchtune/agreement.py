@@ -30,7 +30,7 @@ class Case:
 
 def check_together(case: Case, faults: Faults) -> None:
     """Add every fault between the settings of a run."""
-    for check in (_lengths, _targets, _limit, _in_backward, _quantized, _fake_quantized, _batches):
+    for check in (_lengths, _data, _targets, _limit, _in_backward, _quantized, _fake_quantized, _batches):
         check(case, faults)
 
 
@@ -48,12 +48,27 @@ def _lengths(case: Case, faults: Faults) -> None:
             ("data", 0),
             f"set `max_seq_len: {positions}` to cut such samples",
         )
-    elif answer and min(longest, limit or longest) + answer > positions:
+    elif answer and longest + answer > positions:
         faults.add(
-            f"a prompt of {min(longest, limit or longest)} tokens and an answer of {answer} exceed the model's "
-            f"{positions} positions",
+            f"a prompt of {longest} tokens and an answer of {answer} exceed the model's {positions} positions",
             case.at("max_generated_tokens"),
-            "lower `max_generated_tokens`, or cut the prompts with `max_seq_len`",
+            "lower `max_generated_tokens`, or take such prompts out",
+        )
+
+
+def _data(case: Case, faults: Faults) -> None:
+    """Not every kind of data can be packed, or has an input beside what is trained."""
+    data = case.inputs.data["train"]
+    for name in ("packed", "train_on_input"):
+        if case[name] and case.at(name) and name not in data.taken:
+            meant = ", ".join(f"`{item}`" for item in data.taken) or "neither `packed` nor `train_on_input`"
+            message = f"`{name}` has no meaning for the format `{data.format}`"
+            faults.add(message, case.at(name), f"take it out; this data takes {meant}")
+    longest, limit = max(data.lengths), case["max_seq_len"]
+    if data.kind == "prompts" and limit is not None and longest > limit:
+        message = f"the longest prompt has {longest} tokens, `max_seq_len` is {limit}"
+        faults.add(
+            message, case.at("max_seq_len"), "raise it: a prompt that is cut does not end where the model speaks"
         )
 
 

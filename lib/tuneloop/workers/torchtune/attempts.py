@@ -135,11 +135,11 @@ def check_unchanged(setup: Setup) -> None:
     """Raise InputError with every input that is not what the setup names."""
     problems = Problems()
     again = "scaffold the experiment again: the run's digest changes with its inputs"
-    for split, data in setup["data"].items():
-        path = setup.path(data["path"])
+    for split, file in ((split, file) for split, files in setup["data"].items() for file in files):
+        path = setup.path(file["path"])
         if not path.is_file():
             problems.add(f"the {split} data is gone", source=path, hint=again)
-        elif file_hash(path) != data["hash"]:
+        elif file_hash(path) != file["hash"]:
             problems.add(f"the {split} data has changed since the run was scaffolded", source=path, hint=again)
     if not setup.model.is_dir():
         problems.add("the model folder is gone", source=setup.model, hint=again)

@@ -1,24 +1,31 @@
 """Validation loss, and two audits of what was trained: the mask and the template. No torchtune."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuneloop.workers.torchtune.attempts import Setup
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer, Turn
-from tuneloop.workers.torchtune.data import Reading, read_samples, reading, turns
+from tuneloop.workers.torchtune.data import Reading, answers, read_samples, turns
+from tuneloop.workers.torchtune.encoding import IGNORED, Encoded, Kind, encode, encode_pair, end_of_text, kind_of
+from tuneloop.workers.torchtune.splits import reading_from
 
-IGNORED = -100
 _BATCH = 64
-_AUDITED = 20  # samples of a split; a fault of the template or the mask is in every one
+_AUDITED = 20  # samples of a file; a fault of the template or the mask is in every one
+_NO_LOSS = {
+    "preference": "a preference has no loss without the reference model",
+    "prompts": "prompts have no answer to compute a loss on",
+}
 
 
 @dataclass(frozen=True)
 class Split:
-    samples: list[dict[str, Any]]
-    how: Reading
+    """A split as it was trained: every sample once, with how it is read."""
+
+    kind: Kind
+    files: Sequence[tuple[Reading, list[dict[str, Any]]]]
     tokenizer: ChatTokenizer
 
 
@@ -36,28 +43,25 @@ class Validation:
         return cls(_split(setup, data["train"], config), validation)
 
 
-def _split(setup: Setup, data: Mapping[str, Any], config: Mapping[str, Any]) -> Split:
-    how = reading(
-        data["format"],
-        data.get("columns"),
-        data.get("new_system_prompt"),
-        bool(config["dataset"]["train_on_input"]),
-    )
+def _split(setup: Setup, files: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> Split:
+    train_on_input = bool(config["dataset"].get("train_on_input", False))
     arguments = {key: value for key, value in config["tokenizer"].items() if key != "_component_"}
     for name in ("path", "chat_template"):
         arguments[name] = str(setup.path(arguments[name]))
-    if data["format"] == "instruct" and data["prompt"] is not None:
-        arguments["prompt_template"] = {"user": data["prompt"].split("{input}")}
-    else:
-        arguments.pop("prompt_template", None)
-    return Split(read_samples(setup.path(data["path"]), how), how, ChatTokenizer(**arguments))
+    hows = [reading_from(file, train_on_input=train_on_input) for file in files]
+    asks = str(config["dataset"]["_component_"]).endswith(".prompt_dataset")
+    kind = kind_of("rl" if asks else "sft", hows[0].format)
+    found = [(how, read_samples(setup.path(file["path"]), how)) for how, file in zip(hows, files, strict=True)]
+    return Split(kind, found, ChatTokenizer(**arguments))
 
 
 def no_loss(validation: Validation, loss: float | None) -> str | None:
     """Return why there is no validation loss, or None where there is one."""
     if loss is not None:
         return None
-    return "no validation split" if validation.validation is None else "no trained token in the validation split"
+    if validation.validation is None:
+        return "no validation split"
+    return _NO_LOSS.get(validation.validation.kind, "no trained token in the validation split")
 
 
 def validation_loss(model: Any, validation: Validation) -> tuple[float | None, int]:
@@ -68,7 +72,7 @@ def validation_loss(model: Any, validation: Validation) -> tuple[float | None, i
     import torch
     from torch.nn.functional import cross_entropy
 
-    if validation.validation is None:
+    if validation.validation is None or validation.validation.kind in _NO_LOSS:
         return None, 0
     total, count = 0.0, 0
     with torch.inference_mode():
@@ -84,52 +88,73 @@ def _batches(split: Split, device: Any) -> Iterator[tuple[Any, Any, Any]]:
     """Yield ids, labels and attention masks, samples of like length together to spare padding."""
     import torch
 
-    encoded = sorted((split.tokenizer.tokenize(turns(sample, split.how)) for sample in split.samples), key=_length)
+    read = ((how, sample) for how, samples in split.files for sample in samples)
+    encoded = sorted((encode(sample, how, split.tokenizer) for how, sample in read), key=_length)
     for start in range(0, len(encoded), _BATCH):
         batch = encoded[start : start + _BATCH]
-        width = max(len(tokens) for tokens, _ in batch)
+        width = _length(batch[-1])
         ids = torch.full((len(batch), width), split.tokenizer.pad_id)
         labels = torch.full((len(batch), width), IGNORED)
         attention = torch.zeros((len(batch), width), dtype=torch.long)
-        for row, (tokens, mask) in enumerate(batch):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            attention[row, : len(tokens)] = 1
-            labels[row, : len(tokens)] = torch.tensor(
-                [IGNORED if masked else token for token, masked in zip(tokens, mask, strict=True)]
-            )
+        for row, item in enumerate(batch):
+            ids[row, : len(item.tokens)] = torch.tensor(item.tokens)
+            attention[row, : len(item.tokens)] = 1
+            labels[row, : len(item.tokens)] = torch.tensor(item.labels)
         yield ids.to(device), labels.to(device), attention.to(device)
 
 
-def _length(encoded: tuple[list[int], list[bool]]) -> int:
-    return len(encoded[0])
+def _length(encoded: Encoded) -> int:
+    return len(encoded.tokens)
 
 
 def audit(validation: Validation, folder: Path) -> str | None:
     """Return what is wrong with the mask or the template, or None."""
     split = validation.train
-    tokenizer = _transformers_tokenizer(folder)
-    for sample in split.samples[:_AUDITED]:
-        said = turns(sample, split.how)
-        fault = _mask_fault(split.tokenizer, said) or _template_fault(split.tokenizer, tokenizer, said)
-        if fault:
-            return fault
+    tokenizer = None if split.kind == "text" else _transformers_tokenizer(folder)
+    for how, samples in split.files:
+        for sample in samples[:_AUDITED]:
+            if fault := _fault(split, sample, how, tokenizer):
+                return fault
     return None
 
 
-def _mask_fault(tokenizer: ChatTokenizer, said: list[Turn]) -> str | None:
-    tokens, mask = tokenizer.tokenize(said)
-    cut = tokenizer.max_seq_len is not None and len(tokens) == tokenizer.max_seq_len
-    if not cut and (tokens[-1] != tokenizer.eos_id or mask[-1]):
+def _fault(split: Split, sample: Mapping[str, Any], how: Reading, theirs: Any) -> str | None:
+    if split.kind == "text":
+        return _text_fault(split.tokenizer, encode(sample, how, split.tokenizer))
+    if split.kind == "prompts":
+        return _template_fault(split.tokenizer, theirs, turns(sample, how))
+    if split.kind == "preference":
+        sides = zip(encode_pair(sample, how, split.tokenizer), answers(sample, how), strict=True)
+        found = (
+            _mask_fault(split.tokenizer, encoded) or _template_fault(split.tokenizer, theirs, said)
+            for encoded, said in sides
+        )
+        return next((fault for fault in found if fault), None)
+    encoded = encode(sample, how, split.tokenizer)
+    return _mask_fault(split.tokenizer, encoded) or _template_fault(split.tokenizer, theirs, turns(sample, how))
+
+
+def _mask_fault(tokenizer: ChatTokenizer, encoded: Encoded) -> str | None:
+    if not _cut(tokenizer, encoded) and (encoded.tokens[-1] != tokenizer.eos_id or encoded.mask[-1]):
         return f"the end-of-turn token {tokenizer.end_of_turn} is not trained, so the model would never stop"
     return None
 
 
+def _text_fault(tokenizer: ChatTokenizer, encoded: Encoded) -> str | None:
+    if any(encoded.mask):
+        return "a token of a plain text is not trained"
+    if not _cut(tokenizer, encoded) and encoded.tokens[-1] != end_of_text(tokenizer):
+        return "the end-of-text token is not trained, so the model would never end a text"
+    return None
+
+
+def _cut(tokenizer: ChatTokenizer, encoded: Encoded) -> bool:
+    return tokenizer.max_seq_len is not None and len(encoded.tokens) == tokenizer.max_seq_len
+
+
 def _template_fault(ours: ChatTokenizer, theirs: Any, said: list[Turn]) -> str | None:
     """Compare the prompt, up to where the model speaks, as it was trained and as it will be evaluated."""
-    messages = []
-    for turn in said[:-1]:
-        before, after = ours.prompt_template.get(turn.role, ("", ""))
-        messages.append({"role": turn.role, "content": f"{before}{turn.text}{after}"})
+    messages = [{"role": turn.role, "content": turn.text} for turn in said[:-1]]
     evaluated = theirs.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
     prompt = ours.prompt(said[:-1])
     trained = ours.tokenize(said)[0][: len(prompt)]

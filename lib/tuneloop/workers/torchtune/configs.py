@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tuneloop.experiment.design import Source
 from tuneloop.workers.torchtune.families import ModelFolder
 from tuneloop.workers.torchtune.fields import ATTENTION, FIELDS, LOGGERS, OPTIMIZERS, SCHEDULES
-from tuneloop.workers.torchtune.inputs import Inputs, from_run, prompt_template
+from tuneloop.workers.torchtune.inputs import Inputs, from_run
 from tuneloop.workers.torchtune.recipes import (
     CLIP,
     COMPILE,
@@ -19,6 +18,7 @@ from tuneloop.workers.torchtune.recipes import (
     SCHEDULE,
 )
 from tuneloop.workers.torchtune.settings import Resolved
+from tuneloop.workers.torchtune.splits import reading_of
 
 _COMPONENTS = "tuneloop.workers.torchtune.components"
 _LOSSES = {"preference": "torchtune.rlhf.loss.DPOLoss", "rl": "torchtune.rlhf.loss.PPOLoss"}
@@ -72,12 +72,6 @@ def _placeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _placeless(item) for key, item in value.items() if key not in _PLACES}
     return [_placeless(item) for item in value] if isinstance(value, list) else value
-
-
-def reading_of(source: Source) -> dict[str, Any]:
-    """Return how a split is read, as the dataset component takes it."""
-    said = {"format": source.format, "columns": dict(source.columns) or None, "new_system_prompt": source.system}
-    return {key: value for key, value in said.items() if value is not None}
 
 
 def escaped(value: Any) -> Any:
@@ -198,7 +192,6 @@ _PARALLEL = ("custom_sharded_layers", "fsdp_cpu_offload", "tensor_parallel_dim",
 
 
 def _tokenizer(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
-    prompt = prompt_template(inputs.data["train"].source)
     return {
         "_component_": f"{_COMPONENTS}.tokenizer.ChatTokenizer",
         "path": from_run(inputs.model.tokenizer, inputs.folder),
@@ -206,7 +199,6 @@ def _tokenizer(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
         "end_of_turn": inputs.model.family.end_of_turn,
         "pad": inputs.model.pad,
         "max_seq_len": resolved["max_seq_len"],
-        **({} if prompt is None else {"prompt_template": prompt}),
     }
 
 
@@ -222,15 +214,11 @@ def _checkpointer(model: ModelFolder, inputs: Inputs) -> dict[str, Any]:
 
 
 def _dataset(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
-    data, kind = inputs.data["train"], resolved.recipe.dataset
-    source = {"source": from_run(data.path, inputs.folder), **reading_of(data.source)}
-    if kind != "sft":
-        return {"_component_": f"{_COMPONENTS}.dataset.{kind}_dataset", "sources": [source], "seed": "${seed}"}
+    data = inputs.data["train"]
     return {
-        "_component_": f"{_COMPONENTS}.dataset.sft_dataset",
-        **source,
-        "train_on_input": resolved["train_on_input"],
-        "packed": resolved["packed"],
+        "_component_": f"{_COMPONENTS}.dataset.{data.component}",
+        "sources": [{"source": from_run(part.path, inputs.folder), **reading_of(part.source)} for part in data.parts],
+        **{name: resolved[name] for name in data.taken},
         "seed": "${seed}",
     }
 

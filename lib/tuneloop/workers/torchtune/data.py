@@ -1,6 +1,7 @@
-"""Data files: reading instruct and chat samples, and turning a sample into the turns of a conversation.
+"""Samples: a file of one format read and checked, and a sample as the turns of a conversation.
 
-Training, counting and verification read through here. Needs neither torch nor torchtune.
+Training, counting and verification read through here. Which formats there are is `experiment/formats.py`'s business,
+what a kind of file is `documents/records.py`'s. Needs neither torch nor torchtune.
 """
 
 import json
@@ -11,154 +12,230 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.errors import InputError, Problem, Problems, did_you_mean
-from tuneloop.documents.files import read_text
+from tuneloop.documents.records import MOST_FAULTS, Record, read_records, type_of
+from tuneloop.experiment.formats import FORMATS
 from tuneloop.workers.torchtune.components.tokenizer import Turn
 
-FORMATS = ("instruct", "chat")
-SUFFIXES = (".json", ".jsonl")
-# Roles of the columns, with the names that a file has when the design says nothing.
-ROLES = {"instruct": ("input", "output"), "chat": ("messages",)}
 _SPEAKERS = ("system", "user", "assistant")
-_MOST_FAULTS = 5
-_READABLE = "the readable formats are JSON (a list of objects) and JSONL (one object a line)"
+# ShareGPT's names for them.
+_ALIASES = {"human": "user", "gpt": "assistant"}
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a file is read: its format, and role to column name."""
+    """How a file is read: its format, role to column name, and what is put around what it holds."""
 
     format: str
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, str], ...] = ()
+    prompt: str | None = None  # the user turn, with {input} where the input goes
     system: str | None = None
     train_on_input: bool = False
 
     def column(self, role: str) -> str:
         return dict(self.columns).get(role, role)
 
+    def named(self, role: str) -> bool:
+        """Tell whether the design names the column of a role, so that every sample must have it."""
+        return any(role == name for name, _ in self.columns)
+
 
 def reading(
-    file_format: str, columns: Mapping[str, str] | None, system: str | None = None, train_on_input: bool = False
+    file_format: str,
+    columns: Mapping[str, str] | None = None,
+    prompt: str | None = None,
+    system: str | None = None,
+    *,
+    train_on_input: bool = False,
 ) -> Reading:
     """Return how to read a file. Raises InputError for an unknown format or role."""
     if file_format not in FORMATS:
-        raise InputError(
-            f"the worker torchtune does not read the format `{file_format}` yet", hint="known: `instruct`, `chat`"
-        )
-    known = ROLES[file_format]
+        raise InputError(f"unknown format `{file_format}`", hint=did_you_mean(file_format, list(FORMATS)))
+    known = FORMATS[file_format].columns
     unknown = [role for role in columns or {} if role not in known]
     if unknown:
         raise InputError([Problem(f"unknown column role `{role}`", hint=did_you_mean(role, known)) for role in unknown])
-    return Reading(file_format, tuple(sorted((columns or {}).items())), system, train_on_input)
+    return Reading(file_format, tuple(sorted((columns or {}).items())), prompt, system, train_on_input)
 
 
 def read_samples(path: Path, how: Reading) -> list[dict[str, Any]]:
-    """Return the samples of a JSONL file, or of a JSON list. Raises InputError with the line of every fault.
+    """Return the samples of a file. Raises InputError with the place of every fault, five of a file at most.
 
     The list is shared between callers: do not change it.
     """
-    if path.is_file() and path.suffix.lower() not in SUFFIXES:
-        raise InputError(Problem("neither a .json nor a .jsonl file", path, hint=f"{_READABLE}: convert it"))
     changed = path.stat().st_mtime_ns if path.exists() else 0
     return _read_samples(path, how, changed)
 
 
 @lru_cache(maxsize=32)
 def _read_samples(path: Path, how: Reading, _changed: int) -> list[dict[str, Any]]:
-    numbered = _numbered(read_text(path), path)
+    records = read_records(path)
     problems = Problems()
-    for line, sample in numbered:
-        if len(problems.found) >= _MOST_FAULTS:
+    for record in records:
+        if len(problems.found) >= MOST_FAULTS:
             break
-        _check(sample, how, path, line, problems)
-    if not numbered:
-        problems.add("the file is empty", source=path, hint="give it one sample at least")
+        _check(record, how, path, problems)
     problems.raise_if_any()
-    return [sample for _, sample in numbered]
+    return [record.value for record in records]
 
 
 def turns(sample: Mapping[str, Any], how: Reading) -> list[Turn]:
-    """Return a sample as a conversation; what is not the assistant's is masked, unless inputs are trained too."""
+    """Return an instruct or chat sample as a conversation.
+
+    What is not the assistant's is masked, unless inputs are trained too.
+    """
+    if how.format == "instruct":
+        said = [("user", _asked(sample[how.column("input")], how)), ("assistant", sample[how.column("output")])]
+    else:
+        said = messages(sample[how.column("messages")])
+    return _turns(said, how)
+
+
+def answers(sample: Mapping[str, Any], how: Reading) -> tuple[list[Turn], list[Turn]]:
+    """Return the chosen and the rejected conversation of a preference; what they share is masked."""
+    chosen, rejected = (_turns(said, how) for said in _conversations(sample, how))
+    shared = _shared(chosen, rejected)
+    return _masked(chosen, shared), _masked(rejected, shared)
+
+
+def messages(value: Any) -> list[tuple[str, str]]:
+    """Return a list of messages as (role, content), OpenAI's names or ShareGPT's. Raises ValueError with the fault.
+
+    A text is read as JSON: the cell of a CSV file holds nothing else.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"the list of messages is not JSON: {error.msg}") from None
+    if not isinstance(value, list) or not value:
+        raise ValueError("expected a list of messages")
+    return [_message(item) for item in value]
+
+
+def _message(item: Any) -> tuple[str, str]:
+    said = item if isinstance(item, dict) else {}
+    role, content = said.get("role", said.get("from")), said.get("content", said.get("value"))
+    if role is None or type(content) is not str:
+        raise ValueError("a message needs `role` and a text `content`")
+    role = _ALIASES.get(str(role), role)
+    if role not in _SPEAKERS:
+        raise ValueError(f"unknown role {role!r}; known: {', '.join(_SPEAKERS)}")
+    return role, content
+
+
+def _asked(text: str, how: Reading) -> str:
+    return text if how.prompt is None else how.prompt.replace("{input}", text)
+
+
+def _turns(said: Sequence[tuple[str, str]], how: Reading) -> list[Turn]:
     masked = not how.train_on_input
     first = [] if how.system is None else [Turn("system", how.system, True)]
-    if how.format == "instruct":
-        user = Turn("user", sample[how.column("input")], masked)
-        return [*first, user, Turn("assistant", sample[how.column("output")], False)]
-    said = [
-        Turn(item["role"], item["content"], item["role"] != "assistant" and masked)
-        for item in sample[how.column("messages")]
-        if not (first and item["role"] == "system")
-    ]
-    return [*first, *said]
+    rest = [(role, text) for role, text in said if not (first and role == "system")]
+    return [*first, *(Turn(role, text, role != "assistant" and masked) for role, text in rest)]
 
 
-def _numbered(text: str, path: Path) -> list[tuple[int, Any]]:
-    if text.lstrip().startswith("["):
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(Problem(f"not JSON: {error.msg}", path, error.lineno, hint=_READABLE)) from None
-        return list(enumerate(value, start=1))
-    found, problems = [], Problems()
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            found.append((number, json.loads(line)))
-        except json.JSONDecodeError as error:
-            problems.add(f"not JSON: {error.msg}", source=path, line=number, hint=_READABLE)
-        if len(problems.found) >= _MOST_FAULTS:
-            break
-    problems.raise_if_any()
-    return found
+def _conversations(sample: Mapping[str, Any], how: Reading) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return both conversations whole. Raises ValueError with what is wrong with one."""
+    asked = sample.get(how.column("input"))
+    if asked is None:
+        before = []
+    elif isinstance(asked, str):
+        before = [("user", _asked(asked, how))]
+    else:
+        before = messages(asked)
+    both = []
+    for role in ("chosen", "rejected"):
+        value = sample[how.column(role)]
+        said = [("assistant", value)] if isinstance(value, str) else messages(value)
+        both.append([*before, *said])
+    return both[0], both[1]
 
 
-def _check(sample: Any, how: Reading, path: Path, line: int, problems: Problems) -> None:
+def _shared(one: Sequence[Turn], other: Sequence[Turn]) -> int:
+    """Return how many turns two conversations begin with in common."""
+    count = 0
+    while count < min(len(one), len(other)) and one[count] == other[count]:
+        count += 1
+    return count
+
+
+def _masked(said: Sequence[Turn], shared: int) -> list[Turn]:
+    return [turn._replace(masked=True) if place < shared else turn for place, turn in enumerate(said)]
+
+
+def _check(record: Record, how: Reading, path: Path, problems: Problems) -> None:
+    sample = record.value
     if not isinstance(sample, dict):
-        problems.add(
-            f"expected an object with columns, found {type(sample).__name__}", source=path, line=line, hint=_shape(how)
-        )
+        message = f"expected an object with columns, found {type_of(sample)}"
+        problems.found.append(record.problem(message, path, _shape(how)))
         return
-    for role in ROLES[how.format]:
+    known = FORMATS[how.format]
+    needed = [role for role in known.columns if role in known.roles or how.named(role)]
+    missing = [role for role in needed if how.column(role) not in sample]
+    for role in missing:
+        problems.found.append(
+            record.problem(f"no column `{how.column(role)}`", path, _where(role, how.column(role), list(sample)))
+        )
+    if not missing and (fault := _value_fault(sample, how)):
+        problems.found.append(record.problem(fault, path, _shape(how)))
+
+
+def _where(role: str, column: str, columns: Sequence[str]) -> str:
+    """Return the hint for a missing column: the one that was meant, or those that there are."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(column, columns, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean `{near[0]}`? set `columns: {{{role}: {near[0]}}}`"
+    here = ", ".join(f"`{name}`" for name in columns)
+    return f"columns here: {here}; set `columns: {{{role}: NAME}}`"
+
+
+def _value_fault(sample: Mapping[str, Any], how: Reading) -> str | None:
+    """Return what is wrong with the values of a sample that has its columns."""
+    if how.format == "chat":
+        return _chat_fault(sample, how)
+    if how.format == "preference":
+        return _preference_fault(sample, how)
+    for role in FORMATS[how.format].roles:
         column = how.column(role)
-        if column not in sample:
-            hint = f"columns here: {', '.join(f'`{name}`' for name in sample)}; set `columns: {{{role}: NAME}}`"
-            problems.add(f"no column `{column}`", source=path, line=line, hint=hint)
-        elif how.format == "instruct" and not isinstance(sample[column], str):
-            problems.add(f"column `{column}` is not text", source=path, line=line, hint=_shape(how))
-        elif how.format == "chat":
-            fault = _chat_fault(sample[column])
-            if fault:
-                problems.add(f"column `{column}`: {fault}", source=path, line=line, hint=_shape(how))
+        if not isinstance(sample[column], str):
+            return f"column `{column}` is not text, it is {type_of(sample[column])}"
+    column = how.column("text")
+    return f"column `{column}` is empty" if how.format == "text" and not sample[column].strip() else None
+
+
+def _chat_fault(sample: Mapping[str, Any], how: Reading) -> str | None:
+    column = how.column("messages")
+    try:
+        said = messages(sample[column])
+    except ValueError as error:
+        return f"column `{column}`: {error}"
+    return None if said[-1][0] == "assistant" else f"column `{column}`: the last message is not the assistant's"
+
+
+def _preference_fault(sample: Mapping[str, Any], how: Reading) -> str | None:
+    for role in ("input", "chosen", "rejected"):
+        column = how.column(role)
+        value = sample.get(column)
+        if not isinstance(value, str | list) and not (role == "input" and value is None):
+            return f"column `{column}` is neither text nor a list of messages, it is {type_of(value)}"
+    try:
+        both = _conversations(sample, how)
+    except ValueError as error:
+        return str(error)
+    for role, said in zip(("chosen", "rejected"), both, strict=True):
+        if said[-1][0] != "assistant":
+            return f"column `{how.column(role)}`: the last message is not the assistant's"
+        if len(said) == 1:
+            return f"column `{how.column(role)}` is an answer to nothing: there is no column `{how.column('input')}`"
+    if both[0][0] != both[1][0]:
+        return "the chosen and the rejected conversation begin differently"
+    return None
 
 
 def _shape(how: Reading) -> str:
     """Return the hint that shows a sample as it should be."""
-    if how.format == "chat":
-        said = '[{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]'
-        return f'write it like {{"{how.column("messages")}": {said}}}'
-    columns = ", ".join(f'"{how.column(role)}": "..."' for role in ROLES[how.format])
-    return f"write it like {{{columns}}}"
-
-
-def _chat_fault(messages: Any) -> str | None:
-    """Return what is wrong with a list of {role, content}."""
-    if not isinstance(messages, list) or not messages:
-        return "expected a list of messages"
-    for item in messages:
-        if not isinstance(item, dict) or not isinstance(item.get("content"), str):
-            return "a message needs `role` and a text `content`"
-        if item.get("role") not in _SPEAKERS:
-            return f"unknown role {item.get('role')!r}; known: {', '.join(_SPEAKERS)}"
-    if messages[-1]["role"] != "assistant":
-        return "the last message is not the assistant's"
-    return None
-
-
-def packs(lengths: Sequence[int], most: int) -> int:
-    """Return how many packs torchtune's PackedDataset makes of samples in this order, without splitting one."""
-    count, filled = 0, 0
-    for length in lengths:
-        if filled + length > most:
-            count, filled = count + 1, 0
-        filled += length
-    return count + (filled > 0)
+    example = json.loads(FORMATS[how.format].example)
+    shown = {how.column(role): value for role, value in example.items()}
+    return f"write it like {json.dumps(shown, ensure_ascii=False)}"

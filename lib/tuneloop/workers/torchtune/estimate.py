@@ -34,11 +34,11 @@ class Work:
 
 def work_of(resolved: Resolved, inputs: Inputs) -> Work:
     limit = resolved["max_seq_len"]
-    lengths = inputs.data["train"].lengths
-    cut = lengths if limit is None else [min(length, limit) for length in lengths]
-    longest = limit if resolved["packed"] else max(cut)
+    data, packed = inputs.data["train"], bool(resolved.get("packed"))
+    longest = limit if packed else min(max(data.lengths), limit or max(data.lengths))
     trained = _adapter(resolved, inputs) if resolved.recipe.adapter else inputs.model.parameters
-    return Work(resolved.steps, sum(cut) * resolved["epochs"], longest, trained)
+    tokens = data.tokens(limit, packed=packed)
+    return Work(resolved.steps, tokens * resolved["epochs"], longest, trained)
 
 
 def estimate_of(resolved: Resolved, inputs: Inputs, machine: Machine, seen: Mapping[str, Usage], key: str) -> Estimate:

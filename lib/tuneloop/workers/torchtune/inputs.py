@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuneloop.documents.errors import InputError, TuneloopError
-from tuneloop.experiment.design import Design, Source, sources
+from tuneloop.documents.records import SUFFIXES
+from tuneloop.experiment.design import TRAINING_SPLITS, Design, Source, sources
+from tuneloop.experiment.formats import FORMATS, formats_for
 from tuneloop.experiment.identity import digest, file_hash, model_hash
 from tuneloop.experiment.references import parse_reference
 from tuneloop.experiment.work import Fault
@@ -14,22 +16,13 @@ from tuneloop.workers import Order
 from tuneloop.workers.faults import model_folder_fault
 from tuneloop.workers.torchtune.companions import Companion, read_companions
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer
-from tuneloop.workers.torchtune.data import SUFFIXES, read_samples, reading, turns
+from tuneloop.workers.torchtune.data import read_samples
+from tuneloop.workers.torchtune.encoding import kind_of, length_of
 from tuneloop.workers.torchtune.families import ModelFolder, read_model
+from tuneloop.workers.torchtune.mixing import share
 from tuneloop.workers.torchtune.presets import Preset, read_preset
 from tuneloop.workers.torchtune.recipes import method_faults
-
-SPLITS = ("train", "validation")  # the others are the evaluations' business
-
-
-@dataclass(frozen=True)
-class Data:
-    """One split: where it lies, how it is read, and the tokens of each sample before any cut."""
-
-    source: Source
-    path: Path
-    hash: str
-    lengths: tuple[int, ...]
+from tuneloop.workers.torchtune.splits import Data, Part, reading_from, reading_of
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,7 @@ def read_inputs(order: Order, faults: Faults) -> Inputs | None:
     companions, wrong = read_companions(order, model)
     for fault in wrong:
         faults.add(fault.message, fault.at, fault.hint)
-    data = {split: _data(order, split, model, faults) for split in SPLITS if split in sources(design)}
+    data = {split: _data(order, split, model, faults) for split in TRAINING_SPLITS if split in sources(design)}
     if model is None or faults.count > before:
         return None
     kept = {split: item for split, item in data.items() if item is not None}
@@ -160,44 +153,49 @@ def _kin(model_type: str) -> str:
 
 def _data(order: Order, split: str, model: ModelFolder | None, faults: Faults) -> Data | None:
     """Read one split whole: a broken line is found before compute is spent."""
-    source = sources(order.design)[split]
-    index = [entry.split for entry in order.design.data].index(split)
+    found, objective = sources(order.design)[split], order.design.method.objective
+    file_format = found[0].format
+    if file_format not in (taken := formats_for(objective)):
+        message = f"the objective `{objective}` does not train on the format `{file_format}`"
+        others = " or ".join(f"`objective: {name}`" for name in FORMATS[file_format].objectives)
+        hint = f"it takes {', '.join(f'`{name}`' for name in taken)}: convert the file, or set {others}"
+        faults.extend(InputError(message, hint=hint), ("data", found[0].index))
+        return None
+    parts = [_part(order, source, model, faults) for source in found]
+    kept = tuple(part for part in parts if part is not None)
+    return Data(kind_of(objective, file_format), kept) if len(kept) == len(parts) else None
+
+
+def _part(order: Order, source: Source, model: ModelFolder | None, faults: Faults) -> Part | None:
+    """Return one file of a split, or None after adding every fault in it."""
     path = Path(os.path.abspath(order.path / Path(source.path).expanduser()))  # noqa: PTH100
-    at = ("data", index)
+    at = ("data", source.index)
     try:
-        how = reading(source.format, source.columns, source.system)
+        how = reading_from(reading_of(source))
         samples = read_samples(path, how)
         found = file_hash(path)
-    except InputError as error:
+    except TuneloopError as error:
         unread = not path.is_file() or path.suffix.lower() not in SUFFIXES
         hint = "mend the file, or name another" if path.is_file() else "paths start at the experiment's folder"
         faults.extend(error, (*at, "path") if unread else at, hint)
         return None
-    if source.format == "chat" and order.design.data[index].prompt is not None:
-        faults.add("`prompt` has no meaning for the format `chat`", (*at, "prompt"), "take it out")
     if source.hash is not None and source.hash != found:
         faults.add(f"{path} is not the file that the design names", (*at, "hash"), f"its hash is now {found}")
+    if share(len(samples), source.weight) == 0:
+        message = f"a weight of {source.weight:g} takes none of the {len(samples)} samples of {path}"
+        faults.add(message, (*at, "weight"), "raise it, or take the entry out")
     if model is None:
         return None
-    tokenizer = tokenizer_for(model, source)
-    lengths = tuple(len(tokenizer.tokenize(turns(sample, how))[0]) for sample in samples)
-    return Data(source, path, found, lengths)
+    tokenizer = tokenizer_for(model)
+    kind = kind_of(order.design.method.objective, source.format)
+    return Part(source, path, found, tuple(length_of(kind, sample, how, tokenizer) for sample in samples))
 
 
-def tokenizer_for(model: ModelFolder, source: Source) -> ChatTokenizer:
+def tokenizer_for(model: ModelFolder) -> ChatTokenizer:
     """Return the tokenizer without a length limit, its template taken from the family and not from a run."""
     return ChatTokenizer(
         path=str(model.tokenizer),
         chat_template=model.family.template_file,
         end_of_turn=model.family.end_of_turn,
         pad=model.pad,
-        prompt_template=prompt_template(source),
     )
-
-
-def prompt_template(source: Source) -> dict[str, list[str]] | None:
-    """Return torchtune's prompt_template for the design's prompt, such as "capitalize: {input}"."""
-    if source.prompt is None or source.format != "instruct":
-        return None
-    before, after = source.prompt.split("{input}")
-    return {"user": [before, after]}

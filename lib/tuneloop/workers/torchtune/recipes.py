@@ -5,12 +5,9 @@ A design says what to do (`method`) and on how many devices; which of torchtune'
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from tuneloop.experiment.design import Method
 from tuneloop.experiment.work import Fault
-
-DatasetKind = Literal["sft", "preference", "prompt"]
 
 # What a recipe may understand. A field that needs one of these has no meaning elsewhere.
 SCHEDULE = "schedule"  # lr_scheduler
@@ -47,8 +44,6 @@ class Recipe:
     objective: str
     updates: tuple[str, ...]  # of `method`
     traits: frozenset[str]
-    dataset: DatasetKind = "sft"
-    companions: tuple[str, ...] = ()  # further models that the design names
     keeps_last: bool = False  # its last batch may be smaller; the others drop an incomplete one
 
     @property
@@ -80,30 +75,26 @@ RECIPES = {
         Recipe("qat_distributed", "sft", ("qat",), (_SFT | {IN_BACKWARD, QUANTIZER}) - {SCHEDULE}),
         Recipe("qat_lora_finetune_distributed", "sft", ("qat",), _SFT | {LORA, QUANTIZER}),
         # It never sets DoRA's magnitudes, which then train from whatever was in memory.
-        Recipe("lora_dpo_single_device", "preference", ("lora", "qlora"), _COMMON | {LORA, DPO}, "preference"),
-        Recipe("lora_dpo_distributed", "preference", _ADAPTERS, (_COMMON | {LORA, DPO}) - {COMPILE}, "preference"),
-        Recipe("full_dpo_distributed", "preference", ("full",), _COMMON | {CLIP, IN_BACKWARD, DPO}, "preference"),
+        Recipe("lora_dpo_single_device", "preference", ("lora", "qlora"), _COMMON | {LORA, DPO}),
+        Recipe("lora_dpo_distributed", "preference", _ADAPTERS, (_COMMON | {LORA, DPO}) - {COMPILE}),
+        Recipe("full_dpo_distributed", "preference", ("full",), _COMMON | {CLIP, IN_BACKWARD, DPO}),
         Recipe(
             "ppo_full_finetune_single_device",
             "rl",
             ("full",),
             frozenset({COMPILE, IN_BACKWARD, PPO}),
-            "prompt",
-            companions=("reward_model",),
         ),
         Recipe(
             "knowledge_distillation_single_device",
             "distillation",
             _ADAPTERS,
             (_SFT | {LORA, KD}) - {OFFLOAD},
-            companions=("teacher",),
         ),
         Recipe(
             "knowledge_distillation_distributed",
             "distillation",
             _ADAPTERS,
             (_SFT | {LORA, KD}) - {OFFLOAD, CLIP},
-            companions=("teacher",),
             keeps_last=True,
         ),
     )

@@ -12,11 +12,12 @@ from tuneloop.experiment.layout import Layout, RunLayout
 from tuneloop.experiment.script import Script, render
 from tuneloop.experiment.work import Estimate, File, JobKey, JobSpec, Machine, Scaffolded, Setting, Shape, train_key
 from tuneloop.workers import Order
-from tuneloop.workers.torchtune.configs import config_of, escaped, identity_of, reading_of
+from tuneloop.workers.torchtune.configs import config_of, escaped, identity_of
 from tuneloop.workers.torchtune.estimate import estimate_of
 from tuneloop.workers.torchtune.inputs import Faults, Inputs, from_run, read_inputs
 from tuneloop.workers.torchtune.recipes import SCHEDULE
 from tuneloop.workers.torchtune.settings import Resolved, at_of, resolve
+from tuneloop.workers.torchtune.splits import Data, reading_of
 from tuneloop.workers.torchtune.validation import Validator
 from tuneloop.workers.wording import counted
 
@@ -93,8 +94,8 @@ def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: 
         "recipe": [resolved.recipe.name, resolved["devices"]],
         "model": inputs.model_hash,
         **{name: companion.hash for name, companion in inputs.companions.items()},
-        "data": {split: data.hash for split, data in inputs.data.items()},
-        "read": {split: [reading_of(data.source), data.source.prompt] for split, data in inputs.data.items()},
+        "data": {split: [part.hash for part in data.parts] for split, data in inputs.data.items()},
+        "read": {split: [reading_of(part.source) for part in data.parts] for split, data in inputs.data.items()},
         "template": inputs.template_hash,
     }
     estimated = estimate_of(resolved, inputs, order.machine, order.seen, train_key(run.name))
@@ -159,16 +160,7 @@ def _setup_text(plan: Plan, inputs: Inputs) -> str:
             "rotary_permuted": inputs.model.family.rotary_permuted,
         },
         **_companions(inputs),
-        "data": {
-            split: {
-                "path": from_run(data.path, inputs.folder),
-                "hash": data.hash,
-                "samples": len(data.lengths),
-                "prompt": data.source.prompt,
-                **reading_of(data.source),
-            }
-            for split, data in inputs.data.items()
-        },
+        "data": {split: _files_of(data, inputs) for split, data in inputs.data.items()},
         "settings": {
             name: {"value": setting.value, "origin": setting.origin}
             for name, setting in _all_settings(plan.resolved, inputs).items()
@@ -186,6 +178,18 @@ def _companions(inputs: Inputs) -> dict[str, Any]:
         name: {"path": from_run(companion.model.path, inputs.folder), "hash": companion.hash}
         for name, companion in inputs.companions.items()
     }
+
+
+def _files_of(data: Data, inputs: Inputs) -> list[dict[str, Any]]:
+    return [
+        {
+            "path": from_run(part.path, inputs.folder),
+            "hash": part.hash,
+            "samples": len(part.lengths),
+            **reading_of(part.source),
+        }
+        for part in data.parts
+    ]
 
 
 def _tune(resolved: Resolved) -> str:

@@ -11,8 +11,6 @@ from tuneloop.experiment.design import Design
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.work import Machine, Setting
 from tuneloop.workers.torchtune.agreement import At, Case, check_together
-from tuneloop.workers.torchtune.components.order import order_of
-from tuneloop.workers.torchtune.data import packs
 from tuneloop.workers.torchtune.fields import FIELDS, OWNER, Field, why_not
 from tuneloop.workers.torchtune.inputs import Faults, Inputs
 from tuneloop.workers.torchtune.recipes import LIMIT, LORA, PPO, Recipe, fewest_devices, recipe_of
@@ -64,6 +62,10 @@ class Resolved:
 
     def __getitem__(self, name: str) -> Any:
         return self.settings[name].value
+
+    def get(self, name: str) -> Any:
+        """Return a setting's value, None where the recipe has no such thing."""
+        return self[name] if name in self.settings else None
 
     @property
     def steps(self) -> int:
@@ -311,8 +313,5 @@ def _is_packed(settings: Mapping[str, Setting]) -> bool:
 
 def units_of(settings: Mapping[str, Setting], seed: int, inputs: Inputs) -> int:
     """Return what a batch is made of: samples, or packs of them."""
-    lengths = inputs.data["train"].lengths
-    limit = settings["max_seq_len"].value
-    if not _is_packed(settings):
-        return len(lengths)
-    return packs([min(lengths[index], limit) for index in order_of(len(lengths), seed)], limit)
+    data = inputs.data["train"]
+    return data.packs(seed, settings["max_seq_len"].value) if _is_packed(settings) else data.samples
