@@ -3,7 +3,7 @@
 import torch
 from torchtune.models.convert_weights import tune_to_peft_adapter_weights
 
-from tuneloop.workers.torchtune.finishing import peft_name
+from tuneloop.workers.torchtune.exporting import peft_name
 
 LAYER = "layers.0"
 SHAPES = {"attn.q_proj": (128, 128), "attn.k_proj": (128, 64), "attn.v_proj": (128, 64), "attn.output_proj": (128, 128)}

@@ -14,7 +14,6 @@ from torchtune._recipe_registry import get_all_recipes
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.workers.torchtune import worker
-from tuneloop.workers.torchtune.families import read_model
 from tuneloop.workers.torchtune.presets import _folder, read_preset, top_level_keys
 from tuneloop.workers.torchtune.recipes import RECIPES, TRAIT_KEYS
 
@@ -140,14 +139,6 @@ def asked_for(name: str, folders: Folders) -> dict[str, Any]:
     return changes
 
 
-def read(folder: Path) -> bool:
-    try:
-        read_model(folder)
-    except InputError:
-        return False
-    return True
-
-
 def test_the_presets_are_counted() -> None:
     assert len(TRAINING) == 139
     assert len(VISION) == 10
@@ -164,9 +155,6 @@ def test_a_shipped_preset_is_scaffolded_and_nothing_of_its_own_places_is_left(
     pairs = [row for row in case.words("train", 200) if row["word"] != row["capitalized"]][:120]
     (tmp_path / "data" / "train.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in pairs))
     done = worker.scaffold(asked)
-    if not read(Path(changes["model"])):
-        assert any("family" in fault.message or "torchtune" in fault.message for fault in done.faults)
-        pytest.skip(f"models of type {read_preset(name).model_type} cannot be read")
     assert not done.faults, done.faults
     (text,) = [file.text for file in done.files if file.path == "train/finetune.yaml"]
     (job,) = done.jobs
@@ -196,7 +184,7 @@ def test_the_preset_without_a_file_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(SHIPPED) - set(TRAINING) - {"llama3_2_vision/11B_generation_v2"}))
 def test_what_trains_nothing_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="which trains nothing|is for a vision model"):
+    with pytest.raises(InputError, match=r"which trains nothing|is for a vision model"):
         read_preset(name)
 
 
@@ -216,6 +204,10 @@ def test_the_keys_of_a_recipe_are_those_that_its_program_takes_from_the_config(r
             found.add(node.attr)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
             named = node.args[0]
-            if isinstance(node.func.value, ast.Name) and node.func.value.id == "cfg" and isinstance(named, ast.Constant):
+            if (
+                isinstance(node.func.value, ast.Name)
+                and node.func.value.id == "cfg"
+                and isinstance(named, ast.Constant)
+            ):
                 found.add(named.value)
     assert top_level_keys(recipe) - {"profiler"} == found - {"get"}

@@ -119,10 +119,10 @@ FAULTS: list[tuple[dict[str, Any], str, tuple[str | int, ...], str | None]] = [
         "write `update: lora`",
     ),
     (
-        {"method": {"objective": "preference", "update": "qat"}},
-        "`objective: preference` does not go with `update: qat`",
+        {"method": {"objective": "distillation", "update": "full", "teacher": str(case.TINY)}},
+        "`objective: distillation` does not go with `update: full`",
         ("method", "update"),
-        "write `update:` with lora or qlora or dora or full",
+        "write `update:` with lora or qlora or dora",
     ),
     (
         {"model": "control@1"},
@@ -235,9 +235,9 @@ def test_a_missing_model_folder_is_a_fault(tmp_path: Path) -> None:
 
 def test_an_unsupported_family_is_refused(tmp_path: Path) -> None:
     folder = case.copy_of(case.TINY, tmp_path / "model")
-    (folder / "config.json").write_text(json.dumps({"model_type": "gemma2"}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
     (found,) = faults(tmp_path / "experiment", model=str(folder))
-    assert found.message == f"{folder}/config.json: the model family `gemma2` is not supported yet"
+    assert found.message == f"{folder}/config.json: the model family `qwen3` is not supported"
 
 
 BROKEN = [

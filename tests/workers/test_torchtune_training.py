@@ -110,7 +110,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, update: str) 
 def assert_same_weights(torchtune_file: Path, verified: Path, update: str) -> None:
     import torch
 
-    from tuneloop.workers.torchtune.finishing import peft_name
+    from tuneloop.workers.torchtune.exporting import peft_name
 
     if update == "full":
         theirs = load_file(torchtune_file)
@@ -171,9 +171,6 @@ def copied(lora: case.Script, folder: Path) -> case.Script:
     """Copy a verified experiment, its epochs back in an attempt as training leaves them."""
     shutil.copytree(lora.run.parent, folder)
     run = folder / lora.run.name
-    # As it is on the disk, the adapter is in peft's order already.
-    setup = run / "setup_finetune.yaml"
-    setup.write_text(setup.read_text().replace("rotary_permuted: false", "rotary_permuted: true"))
     script = case.Script.__new__(case.Script)
     script.run, script.job, script.recipe, script.count = run, lora.job, lora.recipe, 50
     attempt = script.claim()

@@ -14,6 +14,7 @@ from tuneloop.experiment.references import Reference, parse_reference
 from tuneloop.experiment.work import Fault, JobSpec
 from tuneloop.workers import Order
 from tuneloop.workers.faults import model_folder_fault
+from tuneloop.workers.hub import model_folder
 from tuneloop.workers.inspect.request import Model
 
 
@@ -107,7 +108,7 @@ class Models:
     def _folder(self, text: str, at: tuple[str | int, ...]) -> Path:
         reference = parse_reference(text)
         if reference is None:
-            folder = (self.layout.folder / Path(text).expanduser()).resolve()
+            folder = model_folder(text, self.layout.folder).resolve()
         else:
             folder = _other(self.layout, reference).run(reference.run).checkpoint(reference.epoch)
         fault = model_folder_fault(text, folder, at)

@@ -84,7 +84,10 @@ def _model_arguments(request: Request) -> dict[str, Any]:
         "do_sample": request.sampling,
     }
     template = _chat_template(model)
-    return arguments if template is None else {**arguments, "chat_template": template}
+    if template is None:
+        return arguments
+    # The template writes the text's first token; the tokenizer would put another one before it.
+    return {**arguments, "chat_template": template, "tokenizer_call_args": {"add_special_tokens": False}}
 
 
 def _chat_template(model: Model) -> str | None:

@@ -73,7 +73,7 @@ def _data(case: Case, faults: Faults) -> None:
 
 
 def _targets(case: Case, faults: Faults) -> None:
-    if "output" in (case["lora_targets"] or []) and case.inputs.model.config.get("tie_word_embeddings"):
+    if "output" in (case["lora_targets"] or []) and case.inputs.model.family.tied:
         faults.add(
             "`output` cannot be a LoRA target: the model's output shares the embedding's weights",
             case.at("lora_targets"),

@@ -3,9 +3,7 @@
 They only compute; what trains is the design's `model`. Both must read that model's tokens.
 """
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.files import read_text
@@ -13,6 +11,7 @@ from tuneloop.experiment.identity import model_hash
 from tuneloop.experiment.work import Fault
 from tuneloop.workers import Order
 from tuneloop.workers.faults import model_folder_fault
+from tuneloop.workers.hub import model_folder
 from tuneloop.workers.torchtune.families import ModelFolder, read_model
 from tuneloop.workers.torchtune.recipes import COMPANIONS
 
@@ -36,7 +35,7 @@ def read_companions(order: Order, model: ModelFolder | None) -> tuple[dict[str, 
         if text is None or method.objective != objective:
             continue
         at = ("method", name)
-        folder = Path(os.path.abspath(order.path / Path(text).expanduser()))  # noqa: PTH100  (a link stays a link)
+        folder = model_folder(text, order.path)
         if fault := model_folder_fault(text, folder, at):
             faults.append(fault)
             continue

@@ -109,7 +109,7 @@ def _model(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
         "_component_": family.lora_builder,
         "lora_attn_modules": [name for name in ATTENTION if name in targets],
         "apply_lora_to_mlp": "mlp" in targets,
-        "apply_lora_to_output": "output" in targets,
+        **({"apply_lora_to_output": "output" in targets} if family.adapts_output else {}),
         "lora_rank": resolved["lora_rank"],
         "lora_alpha": resolved["lora_alpha"],
         "lora_dropout": resolved["lora_dropout"],

@@ -100,13 +100,13 @@ def _adapter(resolved: Resolved, inputs: Inputs) -> int:
     """Return the parameters of a LoRA adapter: rank x (inputs + outputs) of every target."""
     config, targets = inputs.model.config, resolved["lora_targets"]
     width, inner = config["hidden_size"], config["intermediate_size"]
-    heads = config["num_attention_heads"]
-    key_value = config.get("num_key_value_heads", heads) * (width // heads)
+    layout = inputs.model.family.layout
+    query, key_value = layout.heads * layout.head_dim, layout.key_value_heads * layout.head_dim
     sides = {
-        "q_proj": 2 * width,
+        "q_proj": width + query,
         "k_proj": width + key_value,
         "v_proj": width + key_value,
-        "output_proj": 2 * width,
+        "output_proj": query + width,
         "mlp": 3 * (width + inner),
     }
     layer = sum(sides[name] for name in targets if name in sides)

@@ -14,6 +14,7 @@ from tuneloop.experiment.references import parse_reference
 from tuneloop.experiment.work import Fault
 from tuneloop.workers import Order
 from tuneloop.workers.faults import model_folder_fault
+from tuneloop.workers.hub import model_folder
 from tuneloop.workers.torchtune.companions import Companion, read_companions
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer
 from tuneloop.workers.torchtune.data import read_samples
@@ -97,7 +98,7 @@ def _check_method(design: Design, faults: Faults) -> None:
 
 def _model(order: Order, faults: Faults) -> ModelFolder | None:
     text = order.design.model
-    path = Path(os.path.abspath(order.path / Path(text).expanduser()))  # noqa: PTH100  (a link stays a link)
+    path = model_folder(text, order.path)
     if not path.is_dir() and parse_reference(text) is not None:
         faults.add(
             f"training from a checkpoint reference (`{text}`) is not scaffolded yet",

@@ -1,7 +1,7 @@
 """From an order to files and jobs: resolve, validate, write texts. Returns everything; writes nothing."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuneloop.documents.shell import quote
@@ -157,7 +157,7 @@ def _setup_text(plan: Plan, inputs: Inputs) -> str:
         "model": {
             "path": from_run(inputs.model.path, inputs.folder),
             "hash": inputs.model_hash,
-            "rotary_permuted": inputs.model.family.rotary_permuted,
+            "layout": asdict(inputs.model.family.layout),
         },
         **_companions(inputs),
         "data": {split: _files_of(data, inputs) for split, data in inputs.data.items()},

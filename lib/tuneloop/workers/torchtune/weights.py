@@ -32,8 +32,10 @@ def adapter_files(folder: Path) -> list[Path]:
 
 
 def whole(folder: Path, lora: bool) -> bool:
-    """Tell whether the checkpoint is all there and loads."""
+    """Tell whether the checkpoint is all there and loads; an adapter may still be in torchtune's form alone."""
     needed = adapter_files(folder) if lora else weight_files(folder)
+    if lora and not any((folder / name).exists() for name in (ADAPTER, ADAPTER_CONFIG)):
+        needed = [folder / ADAPTER_STATE]
     return bool(needed) and all(loads(path) for path in needed)
 
 

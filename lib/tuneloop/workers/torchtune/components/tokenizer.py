@@ -12,8 +12,10 @@ As in torchtune, the whole assistant turn is trained, from its header to its end
 too long is cut plainly: nothing is put in the place of its last token, so no answer is taught to stop midway.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +52,8 @@ class ChatTokenizer:
         prompt_template: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.tokenizer = Tokenizer.from_file(str(path))
+        # It adds tokens that the template writes itself, or trims blanks off the places that tell turns apart.
+        self.tokenizer.post_processor = None
         self.template = compiled(Path(chat_template).read_text(encoding="utf-8"))
         self.end_of_turn = end_of_turn
         self.eos_id = self._id(end_of_turn)
@@ -74,13 +78,12 @@ class ChatTokenizer:
 
     def tokenize(self, turns: Sequence[Turn]) -> tuple[list[int], list[bool]]:
         """Return the ids of a conversation and its mask (True: ignored in the loss), cut at `max_seq_len`."""
-        tokens: list[int] = []
-        mask: list[bool] = []
-        for turn, text in zip(turns, self._segments(turns), strict=True):
-            ids = self.encode(text)
-            tokens += ids
-            mask += [turn.masked] * len(ids)
-        return tokens[: self.max_seq_len], mask[: self.max_seq_len]
+        segments = self._segments(turns)
+        # In one piece: some tokenizers put a blank before whatever they are given.
+        encoded = self.tokenizer.encode("".join(segments), add_special_tokens=False)
+        ends = list(accumulate(len(text) for text in segments))
+        mask = [turns[bisect_right(ends, start)].masked for start, _ in encoded.offsets]
+        return encoded.ids[: self.max_seq_len], mask[: self.max_seq_len]
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
         """Return the ids of a conversation up to where the model speaks, as it is generated from."""
