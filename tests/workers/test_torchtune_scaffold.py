@@ -114,15 +114,15 @@ FAULTS: list[tuple[dict[str, Any], str, tuple[str | int, ...], str | None]] = [
     ),
     (
         {"method": {"update": "qlora"}},
-        "qlora needs a quantized base model, which is not scaffolded yet",
+        "the base cannot be quantized: its k_proj has 64 x 128 numbers, NF4 works on multiples of 16,384",
         ("method", "update"),
-        "use `update: lora` or `update: full`",
+        "write `update: lora`",
     ),
     (
-        {"method": {"objective": "rl"}},
-        "the worker torchtune does not scaffold the objective `rl` yet",
-        ("method", "objective"),
-        "use `objective: sft`",
+        {"method": {"objective": "distillation", "update": "full", "teacher": str(case.TINY)}},
+        "`objective: distillation` does not go with `update: full`",
+        ("method", "update"),
+        "write `update:` with lora or qlora or dora",
     ),
     (
         {"model": "control@1"},
@@ -144,9 +144,9 @@ FAULTS: list[tuple[dict[str, Any], str, tuple[str | int, ...], str | None]] = [
     ),
     (
         {"preset": "qwen2/0.5B_full_single_device"},
-        "the preset `qwen2/0.5B_full_single_device` is for the recipe full_finetune_single_device, not for lora_finetune_single_device",
+        "the preset `qwen2/0.5B_full_single_device` is for `objective: sft` with `update: full`, not for `sft` with `lora`",
         ("preset",),
-        "did you mean `qwen2/0.5B_lora_single_device`?",
+        "set `method: {objective: sft, update: full}`, or choose another preset",
     ),
     (
         controls(torchtune={"optimizer.epz": 1e-6}),

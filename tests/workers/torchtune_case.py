@@ -194,3 +194,15 @@ def llama_folder(folder: Path, *, tied: bool = True) -> Path:
 def copy_of(model: Path, folder: Path) -> Path:
     shutil.copytree(model, folder)
     return folder
+
+
+def reward_folder(folder: Path) -> Path:
+    """Make a random classifier of the tiny model's shape and tokens, with one label."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(TINY, num_labels=1, pad_token_id=256)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    shutil.copyfile(TINY / "tokenizer.json", folder / "tokenizer.json")
+    return folder

@@ -25,8 +25,10 @@ PlainName = Annotated[str, BeforeValidator(lambda text: checked_name(text) if is
 
 class Method(Schema):
     objective: Literal["sft", "preference", "rl", "distillation"] = "sft"
-    algorithm: str | None = Field(default=None, description="dpo, ppo, grpo …; none for sft")
+    algorithm: str | None = Field(default=None, description="dpo for preference, ppo for rl; those without it")
     update: Literal["full", "lora", "qlora", "dora", "qat"] = "lora"
+    teacher: str | None = Field(default=None, description="distillation: the Hugging Face folder to learn from")
+    reward_model: str | None = Field(default=None, description="rl: a Hugging Face classifier with one label")
 
 
 class DataEntry(Schema):

@@ -80,7 +80,7 @@ class Setup:
 
     @property
     def lora(self) -> bool:
-        return bool(self.data["update"] == "lora")
+        return bool(self.data["adapter"])
 
     @property
     def model(self) -> Path:

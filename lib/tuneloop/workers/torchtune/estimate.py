@@ -34,10 +34,10 @@ class Work:
 
 def work_of(resolved: Resolved, inputs: Inputs) -> Work:
     limit = resolved["max_seq_len"]
-    data = inputs.data["train"]
-    longest = limit if resolved["packed"] else min(max(data.lengths), limit or max(data.lengths))
-    trained = _adapter(resolved, inputs) if inputs.update == "lora" else inputs.model.parameters
-    tokens = data.tokens(limit, packed=resolved["packed"])
+    data, packed = inputs.data["train"], bool(resolved.get("packed"))
+    longest = limit if packed else min(max(data.lengths), limit or max(data.lengths))
+    trained = _adapter(resolved, inputs) if resolved.recipe.adapter else inputs.model.parameters
+    tokens = data.tokens(limit, packed=packed)
     return Work(resolved.steps, tokens * resolved["epochs"], longest, trained)
 
 
@@ -91,7 +91,7 @@ def _disk_mb(work: Work, resolved: Resolved, inputs: Inputs) -> float:
     """Checkpoints of all epochs, plus the optimizer's state until the run is verified."""
     size = _bytes(resolved)
     copied = sum(path.stat().st_size for path in inputs.model.tokenizer.parent.glob("*.json"))
-    copies = 2 if inputs.update == "lora" else 1  # an adapter is written for torchtune and for peft
+    copies = 2 if resolved.recipe.adapter else 1  # an adapter is written for torchtune and for peft
     state = 2 * work.trained * size if resolved["epochs"] > 1 else 0
     return float((copies * work.trained * size + copied) * resolved["epochs"] + state) / _MB
 

@@ -18,19 +18,15 @@ from tuneloop.workers.checkpoints import Cited, cite
 from tuneloop.workers.faults import model_folder_fault
 from tuneloop.workers.hub import model_folder
 from tuneloop.workers.torchtune.citing import start_from
+from tuneloop.workers.torchtune.companions import Companion, read_companions
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer
 from tuneloop.workers.torchtune.data import read_samples
 from tuneloop.workers.torchtune.encoding import kind_of, length_of
 from tuneloop.workers.torchtune.families import ModelFolder, read_model
 from tuneloop.workers.torchtune.mixing import share
-from tuneloop.workers.torchtune.presets import RECIPES, Preset, read_preset
+from tuneloop.workers.torchtune.presets import Preset, read_preset
+from tuneloop.workers.torchtune.recipes import method_faults
 from tuneloop.workers.torchtune.splits import Data, Part, reading_from, reading_of
-
-_NOT_YET = {
-    "qlora": "qlora needs a quantized base model, which is not scaffolded yet",
-    "dora": "dora is not scaffolded yet",
-    "qat": "qat needs several GPUs and is not scaffolded yet",
-}
 
 
 @dataclass(frozen=True)
@@ -42,10 +38,7 @@ class Inputs:
     update: str
     preset: Preset | None
     cited: Cited | None = None  # the checkpoint of another experiment that training starts from
-
-    @property
-    def recipe(self) -> str:
-        return RECIPES[self.update]
+    companions: Mapping[str, Companion] = field(default_factory=dict)  # by the key of `method` that names them
 
     @property
     def template_hash(self) -> str:
@@ -87,11 +80,14 @@ def read_inputs(order: Order, faults: Faults) -> Inputs | None:
     _check_method(design, faults)
     model, cited = _model(order, faults)
     preset = _preset(design, model, faults)
+    companions, wrong = read_companions(order, model)
+    for fault in wrong:
+        faults.add(fault.message, fault.at, fault.hint)
     data = {split: _data(order, split, model, faults) for split in TRAINING_SPLITS if split in sources(design)}
     if model is None or faults.count > before:
         return None
     kept = {split: item for split, item in data.items() if item is not None}
-    return Inputs(order.path, model, _identity(model, cited), kept, design.method.update, preset, cited)
+    return Inputs(order.path, model, _identity(model, cited), kept, design.method.update, preset, cited, companions)
 
 
 def from_run(path: Path, experiment: Path) -> str:
@@ -100,19 +96,8 @@ def from_run(path: Path, experiment: Path) -> str:
 
 
 def _check_method(design: Design, faults: Faults) -> None:
-    method = design.method
-    if method.objective != "sft":
-        faults.add(
-            f"the worker torchtune does not scaffold the objective `{method.objective}` yet",
-            ("method", "objective"),
-            "use `objective: sft`",
-        )
-    if method.algorithm is not None:
-        faults.add(
-            f"the algorithm `{method.algorithm}` is not scaffolded yet", ("method", "algorithm"), "take it out for sft"
-        )
-    if method.update in _NOT_YET:
-        faults.add(_NOT_YET[method.update], ("method", "update"), "use `update: lora` or `update: full`")
+    for fault in method_faults(design.method):
+        faults.add(fault.message, fault.at, fault.hint)
 
 
 def _model(order: Order, faults: Faults) -> tuple[ModelFolder | None, Cited | None]:
@@ -147,22 +132,36 @@ def _identity(model: ModelFolder, cited: Cited | None) -> str:
 
 
 def _preset(design: Design, model: ModelFolder | None, faults: Faults) -> Preset | None:
-    if design.preset is None or design.method.update not in RECIPES:
+    if design.preset is None:
         return None
     try:
-        preset = read_preset(design.preset, design.method.update)
+        preset = read_preset(design.preset)
     except InputError as error:
         faults.extend(error, ("preset",))
         return None
+    recipe, method = preset.recipe, design.method
+    if (recipe.objective, preset.update) != (method.objective, method.update):
+        faults.add(
+            f"the preset `{preset.name}` is for `objective: {recipe.objective}` with `update: {preset.update}`, not "
+            f"for `{method.objective}` with `{method.update}`",
+            ("preset",),
+            f"set `method: {{objective: {recipe.objective}, update: {preset.update}}}`, or choose another preset",
+        )
+        return None
     theirs = preset.model_type
     ours = theirs if model is None else model.family.model_type
-    if theirs.partition("_")[0] != ours.partition("_")[0]:
+    if _kin(theirs) != _kin(ours):
         faults.add(
             f"the preset `{preset.name}` is for {theirs} models, the model folder is {ours}",
             ("preset",),
             "choose one of the model's own family, or take `preset` out",
         )
     return preset
+
+
+def _kin(model_type: str) -> str:
+    """Return what a model's type has in common with those that the same presets fit; Phi-4 is built as Phi-3 is."""
+    return model_type.partition("_")[0].replace("PHI4", "PHI3")
 
 
 def _data(order: Order, split: str, model: ModelFolder | None, faults: Faults) -> Data | None:

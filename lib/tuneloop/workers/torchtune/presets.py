@@ -1,8 +1,9 @@
 """Presets: the configs that the installed torchtune ships, by the names of `tune ls`.
 
-A preset gives values for our fields; its model, data and paths are replaced by the design's, always.
+A preset gives values for our fields; its model, data, paths, seed and logger are replaced by the design's, always.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,55 +14,111 @@ from typing import Any
 from tuneloop.documents.errors import InputError, did_you_mean
 from tuneloop.documents.files import read_text
 from tuneloop.documents.yamltext import load_yaml
-from tuneloop.workers.torchtune.fields import ATTENTION, SCHEDULES
+from tuneloop.workers.torchtune.fields import ATTENTION, FIELDS, SCHEDULES
+from tuneloop.workers.torchtune.recipes import RECIPES, Recipe
 
-RECIPES = {"lora": "lora_finetune_single_device", "full": "full_finetune_single_device"}
-# What a shipped config says and a design does not, as far as it is not a path, a model, data or logging.
-_CARRIED = ("optimizer", "lr_scheduler", "loss", "shuffle", "enable_activation_offloading", "optimizer_in_bwd")
+# What a shipped config says and a design does not, as far as it is not a path, a model, data or logging. Which of
+# them a run's config takes depends on its recipe.
+_CARRIED = (
+    "optimizer",
+    "lr_scheduler",
+    "loss",
+    "kd_loss",
+    "quantizer",
+    "shuffle",
+    "enable_activation_offloading",
+    "optimizer_in_bwd",
+    "enable_kv_cache",
+    "custom_sharded_layers",
+    "fsdp_cpu_offload",
+    "tensor_parallel_dim",
+    "tensor_parallel_plan",
+)
+# PPO's keys are our names.
+_SAME_NAME = ("batch_size", "epochs", "compile", "kd_ratio", "top_k")
+_VISION = "vision"
 
 
 @dataclass(frozen=True)
 class Preset:
     name: str
-    recipe: str
+    recipe: Recipe
+    update: str  # the `update` of a method that it is for
     model_type: str
     fields: Mapping[str, Any]  # by our names
     carried: Mapping[str, Any]  # sections as torchtune has them
 
 
 @cache
-def read_preset(name: str, update: str) -> Preset:
+def read_preset(name: str) -> Preset:
     """Return a shipped config. Raises InputError with the nearest name, or the reason why it cannot be used."""
-    recipe = next((recipe for recipe, names in _shipped().items() if name in names), None)
+    recipe = next((recipe for recipe, names in shipped().items() if name in names), None)
     if recipe is None:
-        known = [name for names in _shipped().values() for name in names]
+        known = [name for names in shipped().values() for name in names]
         raise InputError(f"torchtune ships no config `{name}`", hint=_nearest(name, known))
-    if recipe != RECIPES[update]:
-        hint = did_you_mean(name, _shipped()[RECIPES[update]])
-        raise InputError(f"the preset `{name}` is for the recipe {recipe}, not for {RECIPES[update]}", hint=hint)
-    config = load_yaml(read_text(_folder() / f"{name}.yaml"))
-    if "qlora" in config["model"]["_component_"] or config["model"].get("quantize_base"):
-        raise InputError(f"the preset `{name}` is for qlora, which is not scaffolded yet", hint="use a LoRA preset")
-    if config["model"].get("use_dora"):
-        raise InputError(f"the preset `{name}` is for dora, which is not scaffolded yet", hint="use a LoRA preset")
+    path = _folder() / "configs" / shipped()[recipe][name]
+    if not path.is_file():
+        raise InputError(
+            f"the preset `{name}` is on torchtune's list, but its file is not in the installed package",
+            hint="choose another one; `tune ls` lists the names",
+        )
+    config = load_yaml(read_text(path))
+    if _VISION in str(config.get("model")):
+        raise InputError(
+            f"the preset `{name}` is for a vision model; text models alone are trained here",
+            hint="choose the preset of a text model; `tune ls` lists the names",
+        )
+    if recipe not in RECIPES:
+        raise InputError(f"the preset `{name}` is for {recipe}, which trains nothing", hint="`tune ls` lists the names")
+    model = _model(config)
     carried = {key: config[key] for key in _CARRIED if key in config}
-    return Preset(name, recipe, config["checkpointer"]["model_type"], _fields(config), carried)
+    return Preset(
+        name, RECIPES[recipe], _update(RECIPES[recipe], model), _model_type(config), _fields(config, model), carried
+    )
+
+
+@cache
+def shipped() -> dict[str, dict[str, str]]:
+    """Return the configs of each recipe that torchtune lists: name to file."""
+    from torchtune._recipe_registry import get_all_recipes
+
+    return {recipe.name: {config.name: config.file_path for config in recipe.configs} for recipe in get_all_recipes()}
 
 
 @cache
 def top_level_keys(recipe: str) -> frozenset[str]:
-    """Return every top-level key that a shipped config of the recipe uses."""
-    found: set[str] = {"save_adapter_weights_only", "cudnn_deterministic_mode", "collate_fn", "low_cpu_ram"}
-    for name in _shipped()[recipe]:
-        path = _folder() / f"{name}.yaml"
-        if path.is_file():
-            found |= set(load_yaml(read_text(path)))
-    return frozenset(found)
+    """Return every top-level key that the recipe's program reads; it ignores another one without a word."""
+    text = read_text(_folder() / f"{recipe}.py")
+    found = {said or named for said, named in _READ.findall(text)} - {"get"}
+    return frozenset(found | ({"profiler"} if "PROFILER_KEY" in found or "PROFILER_KEY" in text else set()))
 
 
-def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
+_READ = re.compile(r"""(?<![\w.])cfg\.(?:get\(\s*["'](\w+)["']|(\w+))""")
+
+
+def _model(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the section of the model that is trained."""
+    found: Mapping[str, Any] = config.get("model") or config["policy_model"]
+    return found
+
+
+def _model_type(config: Mapping[str, Any]) -> str:
+    return str(config["checkpointer"]["model_type"])
+
+
+def _update(recipe: Recipe, model: Mapping[str, Any]) -> str:
+    if model.get("use_dora"):
+        return "dora"
+    return "qlora" if recipe.adapter and _quantized(model) else recipe.updates[0]
+
+
+def _quantized(model: Mapping[str, Any]) -> bool:
+    return bool("qlora" in model["_component_"] or model.get("quantize_base"))
+
+
+def _fields(config: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
     """Read our fields out of a torchtune config; what it does not say is left out."""
-    model, optimizer = config["model"], config["optimizer"]
+    optimizer, loss = config["optimizer"], config["loss"]
     scheduler, dataset = config.get("lr_scheduler"), config.get("dataset", {})
     said = {
         "lr": optimizer.get("lr"),
@@ -71,6 +128,7 @@ def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
         "lora_alpha": model.get("lora_alpha"),
         "lora_dropout": model.get("lora_dropout"),
         "lora_targets": _targets(model),
+        "quantize_base": True if model.get("use_dora") and _quantized(model) else None,
         "warmup_steps": 0 if scheduler is None else scheduler.get("num_warmup_steps"),
         # A config without a scheduler keeps its learning rate.
         "scheduler": "constant" if scheduler is None else _schedule(scheduler["_component_"]),
@@ -79,9 +137,16 @@ def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
         "train_on_input": dataset.get("train_on_input") if isinstance(dataset, dict) else None,
         "gradient_accumulation": config.get("gradient_accumulation_steps"),
         "activation_checkpointing": config.get("enable_activation_checkpointing"),
+        "groupsize": config.get("quantizer", {}).get("groupsize"),
+        "beta": loss.get("beta"),
+        "label_smoothing": loss.get("label_smoothing"),
+        "clip": loss.get("epsilon"),
+        "value_coeff": loss.get("value_coeff"),
+        "value_clip_range": loss.get("value_clip_range"),
     }
-    found = {name: value for name, value in said.items() if value is not None}
-    found |= {name: config[name] for name in ("batch_size", "epochs", "compile") if config.get(name) is not None}
+    same = [name for name, field in FIELDS.items() if name in _SAME_NAME or field.needs == "ppo"]
+    found = {name: config[name] for name in same if config.get(name) is not None}
+    found |= {name: value for name, value in said.items() if value is not None}
     # Silence has a meaning here: torchtune does not clip.
     return found | {"clip_grad_norm": config.get("clip_grad_norm")}
 
@@ -105,15 +170,8 @@ def _nearest(name: str, known: list[str]) -> str:
     return hint if hint.startswith("did you mean") else "`tune ls` lists the names"
 
 
-@cache
-def _shipped() -> dict[str, list[str]]:
-    from torchtune._recipe_registry import get_all_recipes
-
-    return {recipe.name: [config.name for config in recipe.configs] for recipe in get_all_recipes()}
-
-
 def _folder() -> Path:
     found = find_spec("recipes")
     if found is None or found.origin is None:
         raise InputError("torchtune's recipes are not installed", hint="install torchtune==0.6.1")
-    return Path(found.origin).parent / "configs"
+    return Path(found.origin).parent

@@ -16,6 +16,7 @@ from tuneloop.workers.torchtune.citing import record
 from tuneloop.workers.torchtune.configs import config_of, escaped, identity_of
 from tuneloop.workers.torchtune.estimate import estimate_of
 from tuneloop.workers.torchtune.inputs import Faults, Inputs, from_run, read_inputs
+from tuneloop.workers.torchtune.recipes import SCHEDULE
 from tuneloop.workers.torchtune.settings import Resolved, at_of, resolve
 from tuneloop.workers.torchtune.splits import Data, reading_of
 from tuneloop.workers.torchtune.validation import Validator
@@ -58,7 +59,7 @@ def scaffold(order: Order) -> Scaffolded:
         files += _files(plan, job, inputs, layout, order.machine)
         jobs.append(job)
         settings[plan.run.name] = _all_settings(plan.resolved, inputs)
-    return Scaffolded(tuple(files), tuple(jobs), settings, notes=tuple(_notes(inputs, plans)))
+    return Scaffolded(tuple(files), tuple(jobs), settings, notes=tuple(_notes(inputs, plans, order.machine)))
 
 
 def estimate(order: Order) -> dict[JobKey, Estimate]:
@@ -74,7 +75,7 @@ def _plans(order: Order, faults: Faults) -> tuple[Inputs | None, list[Plan]]:
     inputs = read_inputs(order, faults)
     if inputs is None:
         return None, []
-    validator = Validator(inputs.recipe)
+    validator = Validator()
     plans = [_plan(run, order, inputs, validator, faults) for run in runs]
     return inputs, [plan for plan in plans if plan is not None]
 
@@ -91,7 +92,9 @@ def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: 
         return None
     decides = {
         "config": identity_of(config),
+        "recipe": [resolved.recipe.name, resolved["devices"]],
         "model": inputs.model_hash,
+        **{name: companion.hash for name, companion in inputs.companions.items()},
         "data": {split: [part.hash for part in data.parts] for split, data in inputs.data.items()},
         "read": {split: [reading_of(part.source) for part in data.parts] for split, data in inputs.data.items()},
         "template": inputs.template_hash,
@@ -111,25 +114,30 @@ def _job(plan: Plan, inputs: Inputs, layout: Layout, machine: Machine) -> JobSpe
         needs=() if inputs.cited is None else (inputs.cited.need,),
         makes=tuple(f"checkpoint:{plan.run.name}/e{epoch}" for epoch in range(plan.resolved["epochs"])),
         digest=plan.digest,
-        shape=_shape(plan.estimate, machine),
+        shape=_shape(plan, machine),
         resumable=True,
         seconds=plan.estimate.seconds,
         log=f"{layout.relative(run.folder)}/slurm-*.out",
     )
 
 
-def _shape(estimated: Estimate, machine: Machine) -> Shape:
-    """Ask for what is expected with room to spare: rounded, so that runs alike have equal shapes."""
+def _shape(plan: Plan, machine: Machine) -> Shape:
+    """Ask for what is expected with room to spare: rounded, so that runs alike have equal shapes.
+
+    A distributed recipe asks for GPUs even where this machine has none: it runs on nothing else.
+    """
+    estimated, devices = plan.estimate, int(plan.resolved["devices"])
+    gpus = devices if plan.resolved.recipe.distributed else machine.gpus
     memory = -(-(estimated.memory_mb * 5 // 4) // 1024) * 1024
     minutes = max(_MINUTES_AT_LEAST, -(-int(estimated.seconds * 3 / 60) // 30) * 30)
-    return Shape(machine.cluster, 1, machine.gpus, machine.cpus, memory, minutes)
+    return Shape(machine.cluster, 1, gpus, machine.cpus, memory, minutes)
 
 
 def _files(plan: Plan, job: JobSpec, inputs: Inputs, layout: Layout, machine: Machine) -> Iterator[File]:
     run = layout.run(plan.run.name)
     yield File(layout.relative(run.setup), _setup_text(plan, inputs))
-    yield File(layout.relative(run.config), _config_text(plan, inputs))
-    yield File(layout.relative(run.script), render(_script(plan, job, run, inputs, machine)), executable=True)
+    yield File(layout.relative(run.config), _config_text(plan))
+    yield File(layout.relative(run.script), render(_script(plan, job, run, machine)), executable=True)
     yield File(layout.relative(run.chat_template), inputs.model.family.template)
 
 
@@ -139,8 +147,11 @@ def _setup_text(plan: Plan, inputs: Inputs) -> str:
         "schema": SETUP_SCHEMA,
         "run": plan.run.name,
         "digest": plan.digest,
-        "recipe": inputs.recipe,
+        "objective": plan.resolved.recipe.objective,
+        "recipe": plan.resolved.recipe.name,
         "update": inputs.update,
+        "adapter": plan.resolved.recipe.adapter,
+        "devices": plan.resolved["devices"],
         "epochs": plan.resolved["epochs"],
         "steps_per_epoch": plan.resolved.steps_per_epoch,
         "steps": plan.resolved.steps,
@@ -150,6 +161,7 @@ def _setup_text(plan: Plan, inputs: Inputs) -> str:
             "layout": asdict(inputs.model.family.layout),
             **({} if inputs.cited is None else {"cited": record(inputs.cited)}),
         },
+        **_companions(inputs),
         "data": {split: _files_of(data, inputs) for split, data in inputs.data.items()},
         "settings": {
             name: {"value": setting.value, "origin": setting.origin}
@@ -161,6 +173,13 @@ def _setup_text(plan: Plan, inputs: Inputs) -> str:
         f"# Written by `{_COMMAND}`; change experiment_summary.md instead.\n"
     )
     return head + dump_yaml(setup)
+
+
+def _companions(inputs: Inputs) -> dict[str, Any]:
+    return {
+        name: {"path": from_run(companion.model.path, inputs.folder), "hash": companion.hash}
+        for name, companion in inputs.companions.items()
+    }
 
 
 def _files_of(data: Data, inputs: Inputs) -> list[dict[str, Any]]:
@@ -175,18 +194,24 @@ def _files_of(data: Data, inputs: Inputs) -> list[dict[str, Any]]:
     ]
 
 
-def _config_text(plan: Plan, inputs: Inputs) -> str:
+def _tune(resolved: Resolved) -> str:
+    """Return the command that trains, up to its config; torchtune starts one process for each device."""
+    several = f"--nproc_per_node {resolved['devices']} " if resolved.recipe.distributed else ""
+    return f"tune run {several}{quote(resolved.recipe.name)}"
+
+
+def _config_text(plan: Plan) -> str:
     head = (
         f"# The torchtune config of `{plan.run.name}`. From this folder:\n"
-        f"#   tune run {inputs.recipe} --config finetune.yaml\n"
+        f"#   {_tune(plan.resolved)} --config finetune.yaml\n"
         f"# Written by `{_COMMAND}`; change experiment_summary.md instead.\n"
     )
     return head + dump_yaml(escaped(dict(plan.config)))
 
 
-def _script(plan: Plan, job: JobSpec, run: RunLayout, inputs: Inputs, machine: Machine) -> Script:
+def _script(plan: Plan, job: JobSpec, run: RunLayout, machine: Machine) -> Script:
     return Script(
-        title=f"Fine-tunes `{plan.run.name}`: {inputs.recipe}, {plan.resolved.steps} steps.",
+        title=f"Fine-tunes `{plan.run.name}`: {plan.resolved.recipe.name}, {plan.resolved.steps} steps.",
         command=_COMMAND,
         key=job.key,
         shape=job.shape,
@@ -198,7 +223,7 @@ def _script(plan: Plan, job: JobSpec, run: RunLayout, inputs: Inputs, machine: M
             f"python -m {_MODULE} prepare",
             'mapfile -t overrides < "$TUNELOOP_ATTEMPT/overrides"',
             "if [[ ! -e $TUNELOOP_ATTEMPT/skip ]]; then",
-            f'  tune run {quote(inputs.recipe)} --config finetune.yaml "${{overrides[@]}}"',
+            f'  {_tune(plan.resolved)} --config finetune.yaml "${{overrides[@]}}"',
             "fi",
             f"python -m {_MODULE} verify",
         ),
@@ -222,8 +247,17 @@ def _all_settings(resolved: Resolved, inputs: Inputs) -> dict[str, Setting]:
     return {**resolved.settings, **from_model}
 
 
-def _notes(inputs: Inputs, plans: list[Plan]) -> Iterator[str]:
-    if any(plan.resolved.settings["lora_dropout"].value for plan in plans if inputs.update == "lora"):
+def _notes(inputs: Inputs, plans: list[Plan], machine: Machine) -> Iterator[str]:
+    if machine.gpus == 0:
+        yield from _told_of_runs(
+            "a distributed recipe needs GPUs, and there is none here: the config is validated, the job cannot run",
+            [
+                (plan.run.name, f"{plan.resolved.recipe.name} on {plan.resolved['devices']} devices")
+                for plan in plans
+                if plan.resolved.recipe.distributed
+            ],
+        )
+    if any(plan.resolved["lora_dropout"] for plan in plans if plan.resolved.recipe.adapter):
         # torchtune's recipe state holds no state of the random numbers.
         yield "with `lora_dropout` a resumed run draws other random numbers than an uninterrupted one"
     if "validation" not in inputs.data:
@@ -233,7 +267,7 @@ def _notes(inputs: Inputs, plans: list[Plan]) -> Iterator[str]:
         [
             (plan.run.name, f"{plan.resolved['warmup_steps']:,} of {plan.resolved.steps:,} steps")
             for plan in plans
-            if plan.resolved["warmup_steps"] >= plan.resolved.steps
+            if SCHEDULE in plan.resolved.recipe.traits and plan.resolved["warmup_steps"] >= plan.resolved.steps
         ],
     )
     yield from _told_of_runs(

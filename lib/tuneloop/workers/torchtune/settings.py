@@ -3,14 +3,17 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tuneloop.documents.errors import did_you_mean
 from tuneloop.experiment.design import Design
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.work import Machine, Setting
-from tuneloop.workers.torchtune.fields import FIELDS, OWNER, Field
+from tuneloop.workers.torchtune.agreement import At, Case, check_together
+from tuneloop.workers.torchtune.fields import FIELDS, OWNER, Field, why_not
 from tuneloop.workers.torchtune.inputs import Faults, Inputs
+from tuneloop.workers.torchtune.recipes import LIMIT, LORA, PPO, Recipe, fewest_devices, recipe_of
 
 RAW = "torchtune"
 # Sections that the scaffold writes whole; another value there would break a run or hide what it trained.
@@ -24,8 +27,18 @@ _WRITTEN = (
     "device",
     "save_adapter_weights_only",
     "model._component_",
+    "model.use_dora",
+    "teacher_model",
+    "teacher_checkpointer",
+    "ref_checkpointer",
+    "policy_model._component_",
+    "reward_and_value_model",
+    "ref_policy_checkpointer",
+    "value_checkpointer",
+    "reward_checkpointer",
+    "num_steps",
+    "stop_token_ids",
 )
-At = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Resolved:
+    recipe: Recipe
     settings: Mapping[str, Setting]  # by our names, then `torchtune.KEY`
     raw: tuple[Raw, ...]
     steps_per_epoch: int
@@ -49,6 +63,10 @@ class Resolved:
     def __getitem__(self, name: str) -> Any:
         return self.settings[name].value
 
+    def get(self, name: str) -> Any:
+        """Return a setting's value, None where the recipe has no such thing."""
+        return self[name] if name in self.settings else None
+
     @property
     def steps(self) -> int:
         return self.steps_per_epoch * int(self["epochs"])
@@ -56,26 +74,74 @@ class Resolved:
 
 def resolve(run: Run, design: Design, inputs: Inputs, machine: Machine, faults: Faults) -> Resolved | None:
     """Return the run's settings, or None after adding every fault in them."""
-    usable = _check_names(run, design, inputs, faults)
     before = faults.count
+    devices = _devices(run, design, inputs, faults)
+    recipe = None if devices is None else _recipe(devices, run, design, inputs, faults)
+    if devices is None or recipe is None:
+        return None
+    usable = _check_names(run, design, inputs, recipe, faults)
     raw = tuple(_raw(run, design))
     _check_raw(raw, faults)
     if not usable or faults.count > before:
         return None
     settings = {
-        name: _setting(field, run, inputs, machine)
+        name: _setting(field, run, inputs, recipe, machine)
         for name, field in FIELDS.items()
-        if inputs.update == "lora" or not field.lora_only
+        if field.serves(recipe, inputs.update)
     }
-    if inputs.update == "lora" and settings["lora_alpha"].value is None:
-        settings["lora_alpha"] = Setting(2 * settings["lora_rank"].value, "default: 2 x lora_rank")
-    settings["device"] = _device(machine)
-    _check_together(settings, run, design, inputs, faults)
+    settings |= _derived(settings) | {"devices": devices, "device": _device(machine)}
+    own = {item.key: item.value for item in raw}
+    check_together(Case(settings, own, partial(_at, settings, run, design), inputs, recipe), faults)
     if faults.count > before:
         return None
-    per_epoch, told, dropped = _steps(settings, run, design, inputs, faults)
+    per_epoch, told, dropped = _steps(settings, run, design, inputs, recipe, faults)
     settings |= {f"{RAW}.{item.key}": Setting(item.value, item.origin) for item in raw}
-    return Resolved(settings, raw, per_epoch, told, dropped) if per_epoch else None
+    return Resolved(recipe, settings, raw, per_epoch, told, dropped) if per_epoch else None
+
+
+def _devices(run: Run, design: Design, inputs: Inputs, faults: Faults) -> Setting | None:
+    """Return the number of devices, which decides with the method which recipe trains."""
+    field = FIELDS["devices"]
+    if field.name in run.fields:
+        said = run.fields[field.name]
+        if wanted := field.fault(said.value):
+            faults.add(
+                f"`devices` should be {wanted}, found {said.value!r}",
+                at_of(said.origin, design),
+                _right_value(field, said.value, several=said.origin.startswith("design: variables")),
+            )
+            return None
+        return said
+    if inputs.preset is not None and inputs.preset.recipe.distributed:
+        return Setting(2, f"preset: {inputs.preset.name}")
+    fewest = fewest_devices(design.method)
+    return Setting(fewest, "default" if fewest == 1 else "default: the recipe is distributed")
+
+
+def _recipe(devices: Setting, run: Run, design: Design, inputs: Inputs, faults: Faults) -> Recipe | None:
+    """Return the recipe that trains the run, or None after adding why there is none."""
+    preset = inputs.preset
+    asked = any(FIELDS[name].needs == LORA for name in run.fields if name in FIELDS)
+    lora = asked or (preset is not None and preset.recipe.adapter)
+    found = recipe_of(design.method, devices.value, lora=lora)
+    at = at_of(devices.origin, design) if "devices" in run.fields else None
+    if not isinstance(found, Recipe):
+        faults.add(found.message, at or ("method",), found.hint)
+        return None
+    if preset is not None and preset.recipe != found:
+        many = f"`devices: {devices.value}`, " if preset.recipe.distributed != found.distributed else ""
+        faults.add(
+            f"the preset `{preset.name}` is for the recipe {preset.recipe.name}, not for {found.name}",
+            ("preset",),
+            f"{many}`method` and `preset` must agree: change one, or choose another preset from `tune ls`",
+        )
+        return None
+    return found
+
+
+def _at(settings: Mapping[str, Setting], run: Run, design: Design, name: str) -> At:
+    """Return where a setting stands in the design; an empty place where it stands nowhere."""
+    return at_of(settings[name].origin, design) if name in run.fields else ()
 
 
 def at_of(origin: str, design: Design) -> At:
@@ -92,7 +158,7 @@ def at_of(origin: str, design: Design) -> At:
     return (head, name) if name else (head,)
 
 
-def _check_names(run: Run, design: Design, inputs: Inputs, faults: Faults) -> bool:
+def _check_names(run: Run, design: Design, inputs: Inputs, recipe: Recipe, faults: Faults) -> bool:
     """Return whether the values can be used: a field that nobody knows hinders no other check."""
     usable = True
     for name, setting in run.fields.items():
@@ -105,9 +171,9 @@ def _check_names(run: Run, design: Design, inputs: Inputs, faults: Faults) -> bo
             if not hint.startswith("did you mean"):
                 hint += f"; torchtune's own keys go under `{RAW}:`"
             faults.add(f"unknown field `{name}`", at, hint)
-        elif field.lora_only and inputs.update != "lora":
-            hint = "take it out, or set `method: {update: lora}`"
-            faults.add(f"`{name}` has no meaning with `update: {inputs.update}`", at, hint)
+        elif not field.serves(recipe, inputs.update):
+            where, hint = why_not(field, recipe, inputs.update)
+            faults.add(f"`{name}` has no meaning {where}", at, hint)
         elif wanted := field.fault(setting.value):
             hint = _right_value(field, setting.value, several=at[0] == "variables" and len(at) == 2)
             faults.add(f"`{name}` should be {wanted}, found {setting.value!r}", at, hint)
@@ -171,7 +237,7 @@ def _is_written(key: str) -> bool:
     return any(key == section or key.startswith(f"{section}.") for section in _WRITTEN)
 
 
-def _setting(field: Field, run: Run, inputs: Inputs, machine: Machine) -> Setting:
+def _setting(field: Field, run: Run, inputs: Inputs, recipe: Recipe, machine: Machine) -> Setting:
     if field.name in run.fields:
         return run.fields[field.name]
     if inputs.preset is not None and field.name in inputs.preset.fields:
@@ -179,87 +245,73 @@ def _setting(field: Field, run: Run, inputs: Inputs, machine: Machine) -> Settin
     if field.name == "dtype":
         value = "bf16" if machine.gpus else "fp32"
         return Setting(value, "machine: CUDA device" if machine.gpus else "machine: no CUDA device")
-    if isinstance(field.default, dict):
-        return Setting(field.default[inputs.update], f"default: {inputs.update}")
-    return Setting(field.default, "default")
+    return Setting(*field.default_for(recipe, inputs.update))
+
+
+def _derived(settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Return the settings whose default is another setting's value."""
+    found = {}
+    if "lora_alpha" in settings and settings["lora_alpha"].value is None:
+        found["lora_alpha"] = Setting(2 * settings["lora_rank"].value, "default: 2 x lora_rank")
+    for name in ("ppo_batch_size", "forward_batch_size"):
+        if name in settings and settings[name].value is None:
+            found[name] = Setting(settings["batch_size"].value, "default: batch_size")
+    return found
 
 
 def _device(machine: Machine) -> Setting:
     return Setting("cuda", "machine: CUDA device") if machine.gpus else Setting("cpu", "machine: no CUDA device")
 
 
-def _check_together(settings: Mapping[str, Setting], run: Run, design: Design, inputs: Inputs, faults: Faults) -> None:
-    """Check what one value alone cannot show."""
-
-    def at(name: str) -> At:
-        return at_of(settings[name].origin, design) if name in run.fields else ()
-
-    longest, positions = max(inputs.data["train"].lengths), inputs.model.max_positions
-    limit = settings["max_seq_len"].value
-    if settings["packed"].value and limit is None:
-        faults.add("`packed` needs `max_seq_len`", at("packed"), f"set `max_seq_len`, {positions} at most")
-    if limit is not None and limit > positions:
-        hint = f"write {positions} or less"
-        faults.add(f"`max_seq_len` is {limit}, the model has {positions} positions", at("max_seq_len"), hint)
-    if limit is None and longest > positions:
-        faults.add(
-            f"the longest training sample has {longest} tokens, the model {positions} positions",
-            ("data", 0),
-            f"set `max_seq_len: {positions}` to cut such samples",
-        )
-    for name in ("packed", "train_on_input"):
-        if settings[name].value and name not in (taken := inputs.data["train"].taken):
-            meant = ", ".join(f"`{item}`" for item in taken) or "neither `packed` nor `train_on_input`"
-            message = f"`{name}` has no meaning for the format `{inputs.data['train'].format}`"
-            faults.add(message, at(name), f"take it out; this data takes {meant}")
-    if inputs.data["train"].kind == "prompts" and limit is not None and longest > limit:
-        message = f"the longest prompt has {longest} tokens, `max_seq_len` is {limit}"
-        faults.add(message, at("max_seq_len"), "raise it: a prompt that is cut does not end where the model speaks")
-    targets = settings["lora_targets"].value if "lora_targets" in settings else []
-    if "output" in targets and inputs.model.family.tied:
-        faults.add(
-            "`output` cannot be a LoRA target: the model's output shares the embedding's weights",
-            at("lora_targets"),
-            "take `output` out of `lora_targets`",
-        )
-    epochs, most = settings["epochs"].value, settings["max_steps"].value
-    if most is not None and most % epochs:
-        faults.add(
-            f"`max_steps` of {most} does not divide into {epochs} epochs",
-            at("max_steps"),
-            "torchtune limits the steps of each epoch; choose a multiple",
-        )
-
-
 def _steps(
-    settings: Mapping[str, Setting], run: Run, design: Design, inputs: Inputs, faults: Faults
+    settings: Mapping[str, Setting], run: Run, design: Design, inputs: Inputs, recipe: Recipe, faults: Faults
 ) -> tuple[int, int | None, float]:
     """Return the optimizer steps of an epoch, max_steps_per_epoch as torchtune must be told, the share dropped.
 
     It is told even without a limit where batches are left over: torchtune would carry their gradients into the
     next epoch, and a resumed run would lack them.
     """
-    batch, accumulation = settings["batch_size"].value, settings["gradient_accumulation"].value
+    batch, replicas = settings["batch_size"].value, _replicas(settings, run)
+    # PPO accumulates inside of a batch.
+    accumulation = 1 if PPO in recipe.traits else settings["gradient_accumulation"].value
     units = units_of(settings, run.seed or 0, inputs)
-    steps, left = divmod(units // batch, accumulation)
+    share = -(-units // replicas)  # each device gets as many samples; some come twice
+    batches = -(-share // batch) if recipe.keeps_last else share // batch
+    steps, left = divmod(batches, accumulation)
     if steps == 0:
-        what = "packs" if settings["packed"].value else "samples"
-        name = "batch_size" if batch > units or "gradient_accumulation" not in run.fields else "gradient_accumulation"
-        at = at_of(settings[name].origin, design) if name in run.fields else ("data", 0)
+        what = "packs" if _is_packed(settings) else "samples"
+        name = "batch_size" if batch > share or "gradient_accumulation" not in run.fields else "gradient_accumulation"
         faults.add(
-            f"{units} training {what} make no step of {batch} x {accumulation}",
-            at,
+            f"{units} training {what} make no step of {batch} x {accumulation}"
+            + (f" on {replicas} devices" if replicas > 1 else ""),
+            _at(settings, run, design, name) or ("data", 0),
             "torchtune drops an incomplete batch: lower `batch_size` or `gradient_accumulation`",
         )
         return 0, None, 0.0
-    most = settings["max_steps"].value
+    if PPO in recipe.traits:
+        updates = settings["ppo_epochs"].value * (batch // settings["ppo_batch_size"].value)
+        return steps * updates, None, 1 - steps * batch / units
+    most = settings["max_steps"].value if LIMIT in recipe.traits else None
     limit = None if most is None else max(1, most // settings["epochs"].value)
     taken = steps if limit is None else min(steps, limit)
-    dropped = 0.0 if taken < steps else 1 - steps * accumulation * batch / units
+    dropped = 0.0 if taken < steps else max(0.0, 1 - steps * accumulation * batch * replicas / units)
     return taken, taken if left or taken < steps else None, dropped
+
+
+def _replicas(settings: Mapping[str, Setting], run: Run) -> int:
+    """Return how many devices get samples of their own; those of a tensor-parallel group share theirs."""
+    devices = int(settings["devices"].value)
+    said = run.fields.get(f"{RAW}.tensor_parallel_dim")
+    nested = run.fields[RAW].value if RAW in run.fields else None
+    group = said.value if said is not None else nested.get("tensor_parallel_dim") if isinstance(nested, dict) else 1
+    return max(1, devices // group) if isinstance(group, int) and group > 0 else devices
+
+
+def _is_packed(settings: Mapping[str, Setting]) -> bool:
+    return "packed" in settings and bool(settings["packed"].value)
 
 
 def units_of(settings: Mapping[str, Setting], seed: int, inputs: Inputs) -> int:
     """Return what a batch is made of: samples, or packs of them."""
     data = inputs.data["train"]
-    return data.packs(seed, settings["max_seq_len"].value) if settings["packed"].value else data.samples
+    return data.packs(seed, settings["max_seq_len"].value) if _is_packed(settings) else data.samples

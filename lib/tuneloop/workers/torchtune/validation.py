@@ -5,44 +5,43 @@ from collections.abc import Mapping
 from typing import Any
 
 from tuneloop.documents.errors import did_you_mean
+from tuneloop.workers.torchtune.agreement import At
 from tuneloop.workers.torchtune.inputs import Faults
 from tuneloop.workers.torchtune.presets import top_level_keys
-from tuneloop.workers.torchtune.settings import At, Raw, Resolved
+from tuneloop.workers.torchtune.settings import Raw, Resolved
 
 
 class Validator:
     """Remembers what was validated: a thousand runs that differ in values alone cost one look."""
 
-    def __init__(self, recipe: str) -> None:
-        self._recipe = recipe
+    def __init__(self) -> None:
         self._seen: set[str] = set()
 
     def check(self, config: Mapping[str, Any], resolved: Resolved, optimizer_at: At, faults: Faults) -> None:
         """Add a fault for every key or component that torchtune does not know."""
-        shape = repr(sorted(_shape(config)))
+        shape = f"{resolved.recipe.name} {sorted(_shape(config))!r}"
         if shape in self._seen:
             return
         self._seen.add(shape)
         before = len(faults.found)
         for item in resolved.raw:
-            self._check_raw(item, config, faults)
+            _check_raw(item, config, resolved.recipe.name, faults)
         if len(faults.found) == before:
             _validate(config, optimizer_at, faults)
 
-    def _check_raw(self, item: Raw, config: Mapping[str, Any], faults: Faults) -> None:
-        section, _, rest = item.key.partition(".")
-        known = top_level_keys(self._recipe)
-        if section not in known:
-            faults.add(
-                f"torchtune's {self._recipe} has no key `{section}`", item.at, did_you_mean(section, sorted(known))
-            )
-            return
-        component = config[section].get("_component_") if rest and isinstance(config[section], dict) else None
-        if component is None or "." in rest or rest == "_component_":
-            return
-        names = _arguments(component)
-        if names is not None and rest not in names:
-            faults.add(f"`{component}` takes no argument `{rest}`", item.at, did_you_mean(rest, names))
+
+def _check_raw(item: Raw, config: Mapping[str, Any], recipe: str, faults: Faults) -> None:
+    section, _, rest = item.key.partition(".")
+    known = top_level_keys(recipe)
+    if section not in known:
+        faults.add(f"torchtune's {recipe} has no key `{section}`", item.at, did_you_mean(section, sorted(known)))
+        return
+    component = config[section].get("_component_") if rest and isinstance(config[section], dict) else None
+    if component is None or "." in rest or rest == "_component_":
+        return
+    names = _arguments(component)
+    if names is not None and rest not in names:
+        faults.add(f"`{component}` takes no argument `{rest}`", item.at, did_you_mean(rest, names))
 
 
 def _shape(config: Mapping[str, Any], prefix: str = "") -> list[str]:
