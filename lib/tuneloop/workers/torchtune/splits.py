@@ -11,7 +11,6 @@ from tuneloop.workers.torchtune.data import Reading, reading
 from tuneloop.workers.torchtune.encoding import Kind
 from tuneloop.workers.torchtune.mixing import epoch_of, packs, share
 
-
 # The dataset component of each kind, and the settings that it takes.
 _COMPONENTS: dict[Kind, tuple[str, tuple[str, ...]]] = {
     "sft": ("sft_dataset", ("train_on_input", "packed")),
