@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.config import load
-from tuneloop.documents.errors import FailedError, InputError, Problem, did_you_mean
+from tuneloop.documents.errors import InputError, MissingError, Problem, did_you_mean
 from tuneloop.documents.files import create_text, make_folder, read_text, write_text
 from tuneloop.documents.shell import checked_name, typed
 from tuneloop.documents.yamltext import dump_yaml
@@ -177,9 +177,8 @@ def _try(place: Place, recipe: Recipe, text: str, model: Path | None) -> Tried:
         try:
             done = subprocess.run(argv, env=_environment(folder), capture_output=True, text=True, check=False)
         except OSError as error:
-            raise FailedError(
-                f"no work environment: {argv[0]}: {error.strerror}", hint="set `python:` in tuneloop.yaml"
-            ) from None
+            message = f"no work environment for `{worker.name}`: {argv[0]}: {error.strerror}"
+            raise MissingError(message, hint="set `python:` of the cluster profile in tuneloop.yaml") from None
         if not answer.is_file():
             raise broken(worker.name, ["try-task"], done)
         value = json.loads(read_text(answer))

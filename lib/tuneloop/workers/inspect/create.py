@@ -185,7 +185,8 @@ def _template() -> Any:
 def _option_problems(wish: Wish) -> Iterator[Problem]:
     """Yield options that the kind has no use for, lacks, or cannot read."""
     for name, kinds in _ONLY.items():
-        given = getattr(wish, name) not in (None, False) and getattr(wish, name) not in ((), [], {})
+        value = getattr(wish, name)
+        given = value is not None and value is not False and value not in ((), [], {})
         if given and wish.kind not in kinds:
             listed = " or ".join(f"`--kind {kind}`" for kind in kinds)
             yield Problem(f"`{_flag(name)}` means nothing to `--kind {wish.kind}`", hint=f"it is for {listed}")
