@@ -209,7 +209,7 @@ def random_adapter(folder: Path) -> Path:
     torch.manual_seed(3)
     base = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32)
     modules = ["q_proj", "v_proj", "down_proj"]
-    settings = LoraConfig(r=4, lora_alpha=8, target_modules=modules, init_lora_weights=False, task_type="CAUSAL_LM")
+    settings = LoraConfig(r=4, lora_alpha=32, target_modules=modules, init_lora_weights=False, task_type="CAUSAL_LM")
     get_peft_model(base, settings).save_pretrained(folder)
     (folder / "README.md").unlink()
     return folder
