@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torchtune_case import TINY, copy_of
+from torchtune_case import TINY, copy_of, random_adapter
 
 from places import content
 from tuneloop.documents.errors import FailedError, InputError
-from tuneloop.workers.torchtune.merging import MARK, merge
+from tuneloop.workers.models import MARK
+from tuneloop.workers.torchtune.merging import merge
 
 # peft asks transformers in words that transformers 5 deprecates.
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore::FutureWarning:transformers")]
@@ -25,22 +26,7 @@ _MERGER += "print('begun', flush=True); merge(*map(Path, sys.argv[1:]))"
 
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter with random weights on the tiny model, as peft writes one."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from tuneloop.workers.adapters import hide_old_torchao
-
-    hide_old_torchao()
-    from peft import LoraConfig, get_peft_model
-
-    torch.manual_seed(3)
-    base = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32)
-    modules = ["q_proj", "v_proj", "down_proj"]
-    settings = LoraConfig(r=4, lora_alpha=8, target_modules=modules, init_lora_weights=False, task_type="CAUSAL_LM")
-    folder = tmp_path_factory.mktemp("adapter") / "epoch_0"
-    get_peft_model(base, settings).save_pretrained(folder)
-    (folder / "README.md").unlink()
+    folder = random_adapter(tmp_path_factory.mktemp("adapter") / "epoch_0")
     (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
     return folder
 

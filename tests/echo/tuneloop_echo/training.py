@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tuneloop.experiment.expand import Run
     from tuneloop.experiment.work import Check, Estimate, Fault, File, JobKey, JobSpec, Need, Row, Scaffolded, Setting
     from tuneloop.workers import Order
+    from tuneloop.workers.models import Exported, ExportRequest, Sampled, SampleRequest
 
 MODULE = "tuneloop_echo.training"
 # Fields that decide how a job behaves and nothing about its result, with their defaults.
@@ -76,6 +77,38 @@ class Echo:
 
         layout = Layout(order.path.resolve())
         return [row for run in order.runs if run.kind == "train" for row in _rows(layout.run(run.name).metrics, run)]
+
+    def sample(self, request: SampleRequest) -> Sampled:
+        """Say the last message again; the quality of the weights stands in the prompt, as its template."""
+        from tuneloop.workers.models import Sampled
+
+        words = request.messages[-1]["content"].split()[: request.max_tokens]
+        roles = "".join(f"[{item['role']}]{item['content']}" for item in request.messages)
+        return Sampled(f"{_quality(request.weights.folder)}{roles}", " ".join(words).upper(), len(words), True)
+
+    def export(self, request: ExportRequest) -> Exported:
+        from pathlib import Path
+        from shutil import copytree, ignore_patterns
+
+        from tuneloop.documents.files import new_folder
+        from tuneloop.workers.models import MARK, MARK_SCHEMA, Exported, mark_of, refuse_foreign, sizes
+
+        target = Path(request.target)
+        refuse_foreign(target)
+        with new_folder(target, replace=mark_of(target) is not None) as folder:
+            copytree(request.weights.folder, folder, dirs_exist_ok=True, ignore=ignore_patterns("verified.json"))
+            for name, text in {**request.files, MARK: json.dumps({"schema": MARK_SCHEMA})}.items():
+                (folder / name).write_text(text)
+        return Exported(sizes(target))
+
+
+def _quality(folder: str) -> str:
+    from pathlib import Path
+
+    from tuneloop_echo.steps import WEIGHTS
+
+    path = Path(folder) / WEIGHTS
+    return f"<{json.loads(path.read_text())['quality']:.3f}>" if path.is_file() else "<base>"
 
 
 def versions() -> dict[str, str]:

@@ -95,7 +95,9 @@ class Setup:
         return dict(_unescaped(load_yaml(read_text(self.run.config), self.run.config)))
 
     def epoch_digest(self, epoch: int) -> str | None:
-        """Return the digest under which the epoch was verified, or None where it was not."""
+        """Return the digest under which the epoch was verified, or None where it was not, or its weights are gone."""
+        if self.run.cleaned(epoch).is_file():
+            return None
         found = read_json(verified_of(self.run.checkpoint(epoch))).get("digest")
         return None if found is None else str(found)
 

@@ -11,15 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tuneloop.documents.errors import FailedError, InputError, Problem
-from tuneloop.documents.files import new_folder, write_json, write_text
+from tuneloop.documents.errors import FailedError, Problem
+from tuneloop.documents.files import new_folder, read_text, write_json, write_text
 from tuneloop.experiment.identity import digest, model_hash
+from tuneloop.workers.models import MARK, MARK_SCHEMA, Exported, ExportRequest, mark_of, refuse_foreign, sizes
 from tuneloop.workers.torchtune.finishing import COMPANIONS
 from tuneloop.workers.torchtune.loading import pretrained, with_adapter
 from tuneloop.workers.torchtune.weights import ADAPTER_CONFIG, INDEX, adapter_files, weight_files
 
-MARK = "tuneloop.json"
-SCHEMA = "tuneloop.merged/1"
 _TEMPLATE = "chat_template.jinja"
 
 
@@ -33,13 +32,13 @@ def merge(
     when the checkpoint does not load.
     """
     mark = {
-        "schema": SCHEMA,
+        "schema": MARK_SCHEMA,
         "checkpoint": model_hash(checkpoint),
         "base": model_hash(base),
         "dtype": dtype,
         "files": digest(dict(files or {})),
     }
-    before = _mark_of(target)
+    before = mark_of(target)
     if before == mark:
         return
     refuse_foreign(target)
@@ -48,20 +47,25 @@ def merge(
         for name, text in (files or {}).items():
             write_text(folder / name, text, sync=False)
         write_json(folder / MARK, mark, sync=False)
+        for path in folder.iterdir():
+            path.chmod(0o644)  # safetensors writes for the owner alone
 
 
-def refuse_foreign(target: Path) -> None:
-    """Raise InputError when something is at `target` that merging did not make."""
-    if _mark_of(target) is None and (target.is_file() or (target.is_dir() and any(target.iterdir()))):
-        raise InputError(Problem("something else is here already", target, hint="choose another folder"))
+def export(request: ExportRequest) -> Exported:
+    """Merge as asked. Raises as `merge` does."""
+    checkpoint, target = Path(request.weights.folder), Path(request.target)
+    merge(checkpoint, base_of(checkpoint, Path(request.weights.base)), target, request.dtype, files=request.files)
+    return Exported(sizes(target))
 
 
-def _mark_of(folder: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads((folder / MARK).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) and value.get("schema") == SCHEMA else None
+def base_of(checkpoint: Path, given: Path) -> Path:
+    """Return the model that an adapter was trained on: the one it names where that is here, else the given one."""
+    if not (checkpoint / ADAPTER_CONFIG).is_file():
+        return given
+    named = json.loads(read_text(checkpoint / ADAPTER_CONFIG)).get("base_model_name_or_path")
+    # Inside an experiment it is named from the run's folder.
+    folder = checkpoint.parent / named if named else given
+    return folder.resolve() if folder.is_dir() else given
 
 
 def _fill(folder: Path, checkpoint: Path, base: Path, dtype: str | None) -> None:
