@@ -199,6 +199,9 @@ def test_the_longest_target_fits(tmp_path: Path) -> None:
             ":not a regular expression: missing ), unterminated subpattern at position 0"
         ]),
         ("graded", ROWS, {}, [":no judge"]),
+        ("graded", ROWS, {"judge": "a/b", "judge_arg": {"api_key": "x"}}, [
+            ":`--judge-arg api_key` would stand in the file and in every log"
+        ]),
         ("graded", ROWS, {"judge": "gpt"}, [":`--judge gpt` is neither PROVIDER/MODEL nor a folder"]),
         ("choice", [{"input": "a", "output": "b"}], {}, [":no column is called `choices`"]),
         ("choice", [{"input": "a", "output": "b", "choices": "b"}], {}, [
