@@ -258,6 +258,26 @@ def test_targets_of_choices_are_recognized(tmp_path: Path, targets: list[Any], g
     assert resolve(rows_of(tmp_path, rows), wish("choice", target_is=given)).held["TARGET_IS"] == read
 
 
+def test_every_format_makes_the_same_task(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    rows = [{"q": "say b,\nplease", "x": "a", "y": "b", "right": "b"}, {"q": "é", "x": "c", "y": "d", "right": "c"}]
+    (tmp_path / "data.json").write_text(json.dumps(rows))
+    rows_of(tmp_path, rows)
+    pyarrow.csv.write_csv(pa.Table.from_pylist(rows), tmp_path / "data.csv")
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "data.parquet")
+    asked = wish("choice", input="q", target="right", choices=["x", "y"])
+    recipes = [resolve(read_rows(tmp_path / f"data.{kind}"), asked) for kind in ("json", "jsonl", "csv", "parquet")]
+    assert recipes == [recipes[0]] * 4
+    assert (recipes[0].held["CHOICES"], recipes[0].held["TARGET_IS"]) == (["x", "y"], "text")
+    wrong = wish("choice", input="q", target="q", choices=["x", "y"])
+    for kind, place in {"json": "", "jsonl": "", "csv": "", "parquet": "row 1: "}.items():
+        with pytest.raises(InputError, match=f"{place}column `q` is no "):
+            resolve(read_rows(tmp_path / f"data.{kind}"), wrong)
+
+
 def test_a_judge_is_pinned(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, ROWS)
     hosted = resolve(rows, wish("graded", judge="openai/gpt-4o-2024-08-06", judge_arg={"base_url": "x"})).held

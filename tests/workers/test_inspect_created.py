@@ -1,6 +1,7 @@
 """Created tasks at work: each kind evaluated, its scores against values computed by hand or by another way.
 
-One process makes all logs, in another folder than the tasks, whose data lie beside them. An evaluation leaves streams open, and here warnings are errors.
+One process makes all logs: an evaluation leaves streams open, and here warnings are errors. It runs in another folder
+than the tasks, which find the data beside them.
 """
 
 import json
