@@ -32,7 +32,7 @@ HOSTILE = [
     '"""\nimport os; os.abort()\n"""',
     'it\'s a "test" \\',
     "{{ input }} {% raw %} {target}",
-    "\x00\x1b[31m\r\n\t\u2028\ud800",
+    "\x00\x1b[31m\r\n\t\u2028\u202e",
     "  leading and trailing  ",
     'ends in a quote"',
     "word " * 80,
