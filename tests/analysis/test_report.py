@@ -134,6 +134,22 @@ class TestPage:
         assert "tools.torchtune.torchtune" in text
         assert "0.6.1" in text
 
+    def test_generation_settings_are_shown(self, experiment, rows):
+        greedy = {"generation": {"max_tokens": 16, "do_sample": False}}
+        judged = {"scorers": {"graded": {"judge": "a/b|c", "settings": {"seed": 1}}}}
+        used = {
+            "eval/control/base/capitalization": greedy,
+            "eval/rank4_lr3e-4/e1/capitalization": greedy,
+            "eval/control/base/longer": judged,
+            "eval/rank4_lr3e-4/e1/longer": {"scorers": {"graded": {"judge": "a/d"}}},
+            "train/rank4_lr3e-4": {},
+        }
+        write(analyze(experiment, rows), experiment.layout, used)
+        text = (experiment.layout.analysis / "report.md").read_text()
+        assert "generation: capitalization | do_sample false, max_tokens 16" in text
+        assert "scorers: longer (eval/control/base/longer)" in text  # they differ, so each says whose it is
+        assert 'graded {"judge": "a/d"}' in text
+
     @pytest.mark.parametrize("manifest", ["", "[1, 2", '"text"', "[]", "{}"])
     def test_odd_manifest_is_survived(self, experiment, manifest):
         experiment.layout.internal.mkdir()

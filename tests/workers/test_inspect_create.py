@@ -32,7 +32,7 @@ HOSTILE = [
     '"""\nimport os; os.abort()\n"""',
     'it\'s a "test" \\',
     "{{ input }} {% raw %} {target}",
-    "\x00\x1b[31m\r\n\t\u2028\ud800",
+    "\x00\x1b[31m\r\n\t\u2028\u202e",
     "  leading and trailing  ",
     'ends in a quote"',
     "word " * 80,
@@ -199,6 +199,9 @@ def test_the_longest_target_fits(tmp_path: Path) -> None:
             ":not a regular expression: missing ), unterminated subpattern at position 0"
         ]),
         ("graded", ROWS, {}, [":no judge"]),
+        ("graded", ROWS, {"judge": "a/b", "judge_arg": {"api_key": "x"}}, [
+            ":`--judge-arg api_key` would stand in the file and in every log"
+        ]),
         ("graded", ROWS, {"judge": "gpt"}, [":`--judge gpt` is neither PROVIDER/MODEL nor a folder"]),
         ("choice", [{"input": "a", "output": "b"}], {}, [":no column is called `choices`"]),
         ("choice", [{"input": "a", "output": "b", "choices": "b"}], {}, [
@@ -253,6 +256,26 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
 def test_targets_of_choices_are_recognized(tmp_path: Path, targets: list[Any], given: Any, read: str) -> None:
     rows = [{**row, "choices": ["Rome", "Paris", "Oslo"], "output": it} for row, it in zip(QUIZ, targets, strict=True)]
     assert resolve(rows_of(tmp_path, rows), wish("choice", target_is=given)).held["TARGET_IS"] == read
+
+
+def test_every_format_makes_the_same_task(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    rows = [{"q": "say b,\nplease", "x": "a", "y": "b", "right": "b"}, {"q": "é", "x": "c", "y": "d", "right": "c"}]
+    (tmp_path / "data.json").write_text(json.dumps(rows))
+    rows_of(tmp_path, rows)
+    pyarrow.csv.write_csv(pa.Table.from_pylist(rows), tmp_path / "data.csv")
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "data.parquet")
+    asked = wish("choice", input="q", target="right", choices=["x", "y"])
+    recipes = [resolve(read_rows(tmp_path / f"data.{kind}"), asked) for kind in ("json", "jsonl", "csv", "parquet")]
+    assert recipes == [recipes[0]] * 4
+    assert (recipes[0].held["CHOICES"], recipes[0].held["TARGET_IS"]) == (["x", "y"], "text")
+    wrong = wish("choice", input="q", target="q", choices=["x", "y"])
+    for kind, place in {"json": "", "jsonl": "", "csv": "", "parquet": "row 1: "}.items():
+        with pytest.raises(InputError, match=f"{place}column `q` is no "):
+            resolve(read_rows(tmp_path / f"data.{kind}"), wrong)
 
 
 def test_a_judge_is_pinned(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Created tasks at work: each kind evaluated, its scores against values computed by hand or by another way.
 
-One process makes all logs: an evaluation leaves streams open, and here warnings are errors.
+One process makes all logs: an evaluation leaves streams open, and here warnings are errors. It runs in another folder
+than the tasks, which find the data beside them.
 """
 
 import json
@@ -120,15 +121,15 @@ graded = loaded("graded")
 graded.JUDGE_ARGUMENTS["custom_outputs"] = judged
 tiny = loaded("graded_by_tiny")
 tiny.JUDGE_SETTINGS["max_tokens"] = 2
-tasks = {name: f"{name}.py" for name in ("exact", "numeric", "pattern", "choice")}
+tasks = {name: f"{folder.name}/{name}.py" for name in ("exact", "numeric", "pattern", "choice")}
 made = {name: report(tasks[name], scripted(told["said"][name])) for name in told["said"]}
 made["choice"] = report(tasks["choice"], get_model("mockllm/model", custom_outputs=likely, memoize=False))
 made["choice repeated"] = report(tasks["choice"], get_model("mockllm/model", custom_outputs=likely, memoize=False), epochs=2)
 made["no logprobs"] = report(tasks["choice"], get_model("mockllm/model", custom_outputs=lambda *given: said("B"), memoize=False))
 made["choice of tiny"] = report(tasks["choice"], local)
 made["exact of tiny"] = report(tasks["exact"], local)
-made["graded"] = report(graded.task_graded(), scripted(told["said"]["exact"]))
-made["graded by tiny"] = report(tiny.graded_by_tiny(), scripted(told["said"]["exact"]))
+made["graded"] = report(graded.task_graded(str(folder / "graded.jsonl")), scripted(told["said"]["exact"]))
+made["graded by tiny"] = report(tiny.graded_by_tiny(str(folder / "graded_by_tiny.jsonl")), scripted(told["said"]["exact"]))
 made["by hand"] = by_hand(told["prompts"])
 Path(sys.argv[3]).write_text(json.dumps(made))
 '''
@@ -169,7 +170,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     script.write_text(EVALUATE)
     environment = os.environ | {"XDG_DATA_HOME": str(folder), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     argv = [sys.executable, str(script), str(folder), str(BASE), str(answer)]
-    done = subprocess.run(argv, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, env=environment, cwd=folder.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(answer.read_text())
     return found

@@ -32,6 +32,8 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_base_model_is_verified(evaluated: Path) -> None:
     found = verdict(evaluated / "control")
     assert (found["ok"], found["reason"]) == (True, "10 samples, all scored")
+    # The request's limit wins over the task's own, which sets top_k.
+    assert found["facts"]["generation"] == {"max_tokens": 8, "seed": 1, "top_k": 1, "do_sample": False}
     [attempt] = (evaluated / "control/.attempts/cap_base").iterdir()
     assert json.loads((attempt / "exit.json").read_text())["code"] == 0
     assert list(attempt.glob("*.eval")) == []

@@ -143,6 +143,8 @@ def test_a_whole_log_is_verified(make_log: Callable[..., Path]) -> None:
     assert found.facts["samples"] == 8
     assert found.facts["metrics"] | {"match/accuracy": 0.75, "length/mean": 2.75} == found.facts["metrics"]
     assert found.facts["chat_template"] == "the model's own"
+    assert found.facts["generation"] == {}
+    assert found.facts["scorers"] == {"match": {"location": "exact"}}
 
 
 def test_every_repeat_of_a_sample_counts(make_log: Callable[..., Path]) -> None:

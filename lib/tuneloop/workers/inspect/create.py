@@ -43,6 +43,7 @@ _TAKEN = {"Asked", "GenerateConfig", "Task", "generate", "graded", "multiple_cho
 _TAKEN |= {"brier_score", "choice_samples", "most_likely", "number_samples", "text_samples", "verbatim"}
 _ANSWER_TOKENS = 256  # for an answer that may explain itself
 _JUDGE_TOKENS = 1024  # a judge reasons before it grades
+_SECRET = re.compile(r"(^|_)(key|secret|password|token)$", re.IGNORECASE)
 _TEMPLATE = "{question}\n\n{choices}\n\nAnswer with one letter of {letters}."
 
 
@@ -198,6 +199,10 @@ def _option_problems(wish: Wish) -> Iterator[Problem]:
             "name it like `--judge openai/gpt-4o-2024-08-06`, or the folder of a local model; none is taken by default"
         )
         yield Problem(found, hint=hint)
+    for name in wish.judge_arg:
+        if _SECRET.search(name):
+            hint = "set the provider's environment variable in the job's shell instead"
+            yield Problem(f"`--judge-arg {name}` would stand in the file and in every log", hint=hint)
     for name in ("tolerance", "relative_tolerance"):
         value = getattr(wish, name)
         if value is not None and not 0 <= value < float("inf"):
