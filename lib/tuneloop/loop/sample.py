@@ -20,7 +20,7 @@ class Asking:
 
 def messages(experiment: Experiment, text: str, *, system: str | None, raw: bool) -> list[dict[str, str]]:
     """Return the turns to send: the design's prompt around the text, under its system turn, unless `raw`."""
-    source = sources(experiment.design)["train"]
+    source = sources(experiment.design)["train"][0]
     if not raw and source.prompt is not None and source.format != "chat":
         text = source.prompt.replace("{input}", text)
     said = system if system is not None or raw else source.system

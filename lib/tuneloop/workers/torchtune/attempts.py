@@ -16,6 +16,7 @@ from tuneloop.documents.files import read_text
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.identity import file_hash, model_hash
 from tuneloop.experiment.layout import RunLayout
+from tuneloop.workers.torchtune.recipes import COMPANIONS
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class Attempt:
     def checkpoint(self, epoch: int) -> Path:
         return RunLayout(self.folder).checkpoint(epoch)
 
+    @property
+    def values(self) -> Path:
+        """PPO's value model, an epoch a folder; only a resume needs it."""
+        return self.folder / "value"
+
     def digest(self) -> str | None:
         return read_json(self.start).get("digest")
 
@@ -79,7 +85,8 @@ class Setup:
         return str(self.data["digest"])
 
     @property
-    def lora(self) -> bool:
+    def adapter(self) -> bool:
+        """Tell whether training makes a LoRA adapter and not whole weights."""
         return bool(self.data["adapter"])
 
     @property
@@ -150,6 +157,9 @@ def check_unchanged(setup: Setup) -> None:
         problems.add("the model folder is gone", source=setup.model, hint=again)
     elif model_hash(setup.model) != setup["model"]["hash"]:
         problems.add("the model has changed since the run was scaffolded", source=setup.model, hint=again)
+    for name in COMPANIONS:
+        if name in setup.data and model_hash(setup.path(setup[name]["path"])) != setup[name]["hash"]:
+            problems.add(f"the {name.replace('_', ' ')} has changed since the run was scaffolded", hint=again)
     problems.raise_if_any()
 
 

@@ -14,10 +14,7 @@ from tuneloop.workers.torchtune.splits import reading_from
 
 _BATCH = 64
 _AUDITED = 20  # samples of a file; a fault of the template or the mask is in every one
-_NO_LOSS = {
-    "preference": "a preference has no loss without the reference model",
-    "prompts": "prompts have no answer to compute a loss on",
-}
+_NO_LOSS = {"prompts": "prompts have no answer to compute a loss on"}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _MERGING_S = 3600.0  # the runs of one experiment start together, and the first 
 def start_from(cited: Cited, layout: Layout) -> ModelFolder:
     """Return the cited checkpoint as the model folder that training will find. Raises InputError."""
     base = read_model(cited.base)
-    if read_setup(cited.run.folder).lora:
+    if read_setup(cited.run.folder).adapter:
         path = layout.cited_model(cited.digest, cited.epoch)
         weights: tuple[str, ...] = ("model.safetensors",)
     else:

@@ -31,7 +31,7 @@ _WEIGHTS = (".safetensors", ".pt", ".bin", ".index.json")
 def finish(setup: Setup, folder: Path) -> None:
     """Complete the folder; doing it twice changes nothing."""
     # A folder with a config.json is a whole model to transformers 5: it would look for weights, not for the base.
-    needed = [name for name in COMPANIONS if not (setup.lora and name == "config.json")]
+    needed = [name for name in COMPANIONS if not (setup.adapter and name == "config.json")]
     for name in needed:
         if (setup.model / name).is_file() and not (folder / name).is_file():
             shutil.copyfile(setup.model / name, folder / name)
@@ -41,7 +41,7 @@ def finish(setup: Setup, folder: Path) -> None:
         elif not (path.name in needed or path.name == ADAPTER_CONFIG or path.name.endswith(_WEIGHTS)):
             path.unlink()
     write_text(folder / "chat_template.jinja", read_text(setup.run.chat_template))
-    if setup.lora:
+    if setup.adapter:
         _export_adapter(setup, folder)
 
 

@@ -3,6 +3,8 @@
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,22 @@ class Base:
             self._worn.delete_adapter(before)
         return self._worn
 
+    @contextmanager
+    def reference(self) -> Iterator[Any]:
+        """Give the model as it was before training: the base without its adapter, or loaded beside full weights."""
+        if self._setup.adapter:
+            with self._worn.disable_adapter():
+                yield self._worn
+            return
+        if self._worn is None:
+            self._worn = _as_trained(self._setup, self._setup.model).eval()
+        yield self._worn
+
 
 def load(setup: Setup, folder: Path, base: Base) -> Any:
     """Return the model in evaluation mode. Raises FailedError when the folder does not load."""
     try:
-        return (base.wear(folder) if setup.lora else _as_trained(setup, folder)).eval()
+        return (base.wear(folder) if setup.adapter else _as_trained(setup, folder)).eval()
     except FailedError:
         raise
     except Exception as error:

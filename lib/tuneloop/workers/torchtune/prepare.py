@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.files import make_folder, write_json, write_text
+from tuneloop.experiment.layout import RunLayout
 from tuneloop.workers.torchtune.attempts import (
     Attempt,
     Setup,
@@ -53,7 +54,7 @@ def prepare() -> int:
     overrides = [f"output_dir={_output(setup, attempt)}", *_cited_weights(setup)]
     if found is not None:
         _hand_over(found, setup, attempt)
-        overrides += _resuming(found, setup)
+        overrides += _resuming(found, setup, attempt)
         sys.stdout.write(f"going on after epoch {found.epochs - 1}, {found.epochs} of {setup.epochs} are whole\n")
     write_text(attempt.overrides, "".join(f"{line}\n" for line in overrides))
     if found is not None and found.finished:
@@ -70,8 +71,10 @@ def _cited_weights(setup: Setup) -> list[str]:
     """Name the files of a cited checkpoint, which the scaffold could only guess."""
     if "cited" not in setup["model"]:
         return []
-    names = ",".join(path.name for path in weight_files(setup.model))
-    return [f"checkpointer.checkpoint_files=[{names}]"]
+    readers = (
+        name for name in ("checkpointer", "ref_checkpointer", "ref_policy_checkpointer") if name in setup.config()
+    )
+    return [_files_override(name, setup.model) for name in readers]
 
 
 def _find(setup: Setup, this: Attempt) -> Found | None:
@@ -89,10 +92,17 @@ def _find(setup: Setup, this: Attempt) -> Found | None:
             continue
         # The state belongs to the weights of its own attempt; earlier epochs may lie elsewhere.
         last = next(_candidates(setup, [source], epochs - 1, resumable), None)
+        if _values_missing(setup, source, epochs - 1):
+            continue
         if last is not None and all(epoch in whole for epoch in range(epochs - 1)):
             earlier = tuple(whole[epoch] for epoch in range(epochs - 1))
             best = Found(epochs, (*earlier, last), source, finished=False)
     return best
+
+
+def _values_missing(setup: Setup, source: Attempt, epoch: int) -> bool:
+    """PPO goes on with the value model of the same epoch, too."""
+    return setup["objective"] == "rl" and not whole(RunLayout(source.values).checkpoint(epoch), lora=False)
 
 
 def _whole(setup: Setup, sources: list[Attempt], epoch: int) -> Path | None:
@@ -101,10 +111,10 @@ def _whole(setup: Setup, sources: list[Attempt], epoch: int) -> Path | None:
 
 def _candidates(setup: Setup, sources: list[Attempt], epoch: int, good: Callable[[Path, bool], bool]) -> Iterator[Path]:
     """Yield the folders that hold an epoch's weights: the verified one, then the attempts'."""
-    if setup.epoch_digest(epoch) == setup.digest and good(setup.run.checkpoint(epoch), setup.lora):
+    if setup.epoch_digest(epoch) == setup.digest and good(setup.run.checkpoint(epoch), setup.adapter):
         yield setup.run.checkpoint(epoch)
     for source in sources:
-        if good(source.checkpoint(epoch), setup.lora):
+        if good(source.checkpoint(epoch), setup.adapter):
             yield source.checkpoint(epoch)
 
 
@@ -128,6 +138,9 @@ def _hand_over(found: Found, setup: Setup, attempt: Attempt) -> None:
             continue  # torchtune looks at the last one only
         _link(source, attempt.checkpoint(epoch))
     if found.source is not None and not found.finished:
+        if setup["objective"] == "rl":
+            last = found.epochs - 1
+            _link(RunLayout(found.source.values).checkpoint(last), RunLayout(attempt.values).checkpoint(last))
         make_folder(attempt.recipe_state.parent)
         shutil.copyfile(found.source.recipe_state, attempt.recipe_state)
     steps = found.epochs * setup["steps_per_epoch"]
@@ -148,25 +161,32 @@ def _link(source: Path, target: Path) -> None:
         shutil.copytree(source, target)
 
 
-def _resuming(found: Found, setup: Setup) -> list[str]:
+def _resuming(found: Found, setup: Setup, attempt: Attempt) -> list[str]:
     if found.finished:
         return []
-    steps = found.epochs * setup["steps_per_epoch"]
-    schedule = setup.config()["lr_scheduler"]["_component_"]
-    return [
-        "resume_from_checkpoint=True",
-        f"lr_scheduler._component_={_RESUMED}",
-        f"lr_scheduler.schedule={schedule}",
-        f"lr_scheduler.resumed_at={steps}",
-        f"metric_logger.resumed_at={steps}",
-        *_weights_override(found, setup),
-    ]
+    steps, config = found.epochs * setup["steps_per_epoch"], setup.config()
+    overrides = ["resume_from_checkpoint=True", f"metric_logger.resumed_at={steps}"]
+    if "lr_scheduler" in config:
+        overrides += [
+            f"lr_scheduler._component_={_RESUMED}",
+            f"lr_scheduler.schedule={config['lr_scheduler']['_component_']}",
+            f"lr_scheduler.resumed_at={steps}",
+        ]
+    if not setup.adapter:
+        # torchtune looks for the weights to go on from straight in its output folder.
+        last = found.epochs - 1
+        overrides.append(_files_override("checkpointer", found.checkpoints[last], f"epoch_{last}/"))
+    if setup["objective"] == "rl":
+        values = RunLayout(attempt.values).checkpoint(found.epochs - 1)
+        prompts = config["num_steps"] // setup.epochs * found.epochs
+        overrides += [
+            f"value_checkpointer.checkpoint_dir={os.path.relpath(values, setup.run.folder)}",
+            _files_override("value_checkpointer", values),
+            f"dataset.served={prompts}",
+        ]
+    return overrides
 
 
-def _weights_override(found: Found, setup: Setup) -> list[str]:
-    """Name the full weights to go on from: torchtune looks for them straight in its output folder."""
-    if setup.lora:
-        return []
-    last = found.epochs - 1
-    names = ",".join(f"epoch_{last}/{path.name}" for path in weight_files(found.checkpoints[last]))
-    return [f"checkpointer.checkpoint_files=[{names}]"]
+def _files_override(checkpointer: str, folder: Path, before: str = "") -> str:
+    names = ",".join(f"{before}{path.name}" for path in weight_files(folder))
+    return f"{checkpointer}.checkpoint_files=[{names}]"

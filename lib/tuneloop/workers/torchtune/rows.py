@@ -8,6 +8,7 @@ from tuneloop.workers import Order
 from tuneloop.workers.torchtune.attempts import read_json, read_metrics, verified_of
 
 _METRICS = ("loss", "lr", "tokens_per_second", "grad_norm", "peak_memory_mb")
+_VALIDATED = ("validation_loss", "validation_accuracy")  # the second one of preferences alone
 
 
 def rows(order: Order) -> Sequence[Row]:
@@ -30,4 +31,6 @@ def _rows_of(name: str, epochs: int, run: RunLayout) -> Iterator[Row]:
                 yield Row(name, "train", metric, line[metric], step=line["step"])
     for epoch, facts in enumerate(verified):
         if facts:
-            yield Row(name, "train", "validation_loss", facts.get("validation_loss"), epoch=epoch)
+            for metric in _VALIDATED:
+                if metric in facts:
+                    yield Row(name, "train", metric, facts[metric], epoch=epoch)

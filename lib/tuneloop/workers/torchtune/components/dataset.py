@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import Dataset
 
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer
@@ -87,18 +88,37 @@ def preference_dataset(tokenizer: ChatTokenizer, *, sources: Sources, seed: int 
     return Samples(_epoch(sources, seed), item)
 
 
-def prompt_dataset(tokenizer: ChatTokenizer, *, sources: Sources, seed: int = 0) -> Any:
+class Prompts(Dataset):  # type: ignore[misc]  # torch is not seen by the type check
+    """Samples that set torch's global generator by their place in the training.
+
+    PPO draws its minibatches from that generator, and torchtune 0.6.1 does not keep its state: without this a resumed
+    run would draw others than an uninterrupted one.
+    """
+
+    def __init__(self, samples: Samples, seed: int, served: int) -> None:
+        self._inner, self._seed, self._served = samples, seed, served
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+    def __getitem__(self, index: int) -> Item:
+        torch.manual_seed((self._seed << 32) + self._served)
+        self._served += 1
+        return self._inner[index]
+
+
+def prompt_dataset(tokenizer: ChatTokenizer, *, sources: Sources, seed: int = 0, served: int = 0) -> Any:
     """Return prompts as torchtune's PPO recipe takes them: `tokens` up to where the model speaks, and `labels`.
 
-    The recipe pads both and reads the tokens alone. Raises InputError for a file that cannot be read, ValueError for
-    a prompt longer than the maximum length.
+    The recipe pads both and reads the tokens alone. `served` is how many prompts earlier attempts have trained on.
+    Raises InputError for a file that cannot be read, ValueError for a prompt longer than the maximum length.
     """
 
     def item(sample: dict[str, Any], how: Reading) -> Item:
         encoded = encode_prompt(sample, how, tokenizer)
         return {"tokens": encoded.tokens, "labels": encoded.labels}
 
-    return Samples(_epoch(sources, seed), item)
+    return Prompts(Samples(_epoch(sources, seed), item), seed, served)
 
 
 def _epoch(sources: Sources, seed: int, *, train_on_input: bool = False) -> list[tuple[dict[str, Any], Reading]]:
