@@ -7,6 +7,7 @@ when it meets such a file.
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ READABLE = (
 )
 _MOST_OF_A_CELL = 2**31 - 1  # characters; Python's own limit is 131,072, less than a long document
 _SPACE = " \t\r\n"
+_HALF_A_LETTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Record(NamedTuple):
@@ -92,11 +94,37 @@ def _likely(data: bytes) -> str:
 
 def _json(path: Path) -> list[Record]:
     text = _text(path)
-    if text.lstrip(_SPACE).startswith("["):
-        return list(_of_list(text, path))
-    if path.suffix.lower() == ".json" and (fault := _one_object(text)):
-        raise InputError(Problem("expected a list of objects, found one object", path, 1, hint=fault))
-    return _of_lines(text, path)
+    try:
+        if text.lstrip(_SPACE).startswith("["):
+            found = list(_of_list(text, path))
+        elif path.suffix.lower() == ".json" and (hint := _one_object(text)):
+            raise InputError(Problem("expected a list of objects, found one object", path, 1, hint=hint))
+        else:
+            found = _of_lines(text, path)
+    except RecursionError:
+        raise InputError(Problem("lists or objects nested too deeply", path, hint="flatten them")) from None
+    if _HALF_A_LETTER.search(text):
+        _refuse_half_letters(found, path)
+    return found
+
+
+def _refuse_half_letters(records: list[Record], path: Path) -> None:
+    """Raise InputError for escapes such as \\ud800 alone, which no tokenizer and no file can take."""
+    problems = Problems()
+    for record in records:
+        try:
+            json.dumps(record.value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            message = f"{error.object[error.start]!r} is half of a letter"
+            problems.found.append(record.problem(message, path, "write the letter itself, or both halves"))
+            if len(problems.found) >= MOST_FAULTS:
+                break
+    problems.raise_if_any()
+
+
+def _said(error: ValueError) -> str:
+    """Return what is wrong with a piece of JSON; Python refuses numbers of thousands of digits in its own words."""
+    return error.msg if isinstance(error, json.JSONDecodeError) else str(error).partition(";")[0]
 
 
 def _of_list(text: str, path: Path) -> Iterator[Record]:
@@ -110,8 +138,9 @@ def _of_list(text: str, path: Path) -> Iterator[Record]:
         line, counted = line + text.count("\n", counted, at), at
         try:
             value, at = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            raise InputError(Problem(f"not JSON: {error.msg}", path, error.lineno, hint=READABLE)) from None
+        except ValueError as error:
+            where = getattr(error, "lineno", line)
+            raise InputError(Problem(f"not JSON: {_said(error)}", path, where, hint=READABLE)) from None
         row += 1
         yield Record(row, line, value)
         at = _past(text, at, _SPACE)
@@ -138,7 +167,7 @@ def _one_object(text: str) -> str | None:
         return None  # one line of JSONL
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except ValueError:
         return None
     lists = [name for name, item in value.items() if isinstance(item, list)] if isinstance(value, dict) else []
     return f"keep the list under `{lists[0]}` alone" if lists else "put it between `[` and `]`"
@@ -152,8 +181,8 @@ def _of_lines(text: str, path: Path) -> list[Record]:
             continue
         try:
             found.append(Record(len(found) + 1, number, json.loads(line)))
-        except json.JSONDecodeError as error:
-            problems.add(f"not JSON: {error.msg}", source=path, line=number, hint=READABLE)
+        except ValueError as error:
+            problems.add(f"not JSON: {_said(error)}", source=path, line=number, hint=READABLE)
         if len(problems.found) >= MOST_FAULTS:
             break
     problems.raise_if_any()

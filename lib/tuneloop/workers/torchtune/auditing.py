@@ -10,12 +10,13 @@ from tuneloop.workers.torchtune.attempts import Setup
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer, Turn
 from tuneloop.workers.torchtune.data import Reading, answers, read_samples, turns
 from tuneloop.workers.torchtune.encoding import IGNORED, Encoded, Kind, encode, encode_pair, end_of_text, kind_of
+from tuneloop.workers.torchtune.preferring import can_score, padded, preference_loss
 from tuneloop.workers.torchtune.splits import reading_from
 
 _BATCH = 64
 _AUDITED = 20  # samples of a file; a fault of the template or the mask is in every one
 _NO_LOSS = {
-    "preference": "a preference has no loss without the reference model",
+    "preference": "the loss of preferences is computed for DPO with an adapter alone",
     "prompts": "prompts have no answer to compute a loss on",
 }
 
@@ -33,6 +34,7 @@ class Split:
 class Validation:
     train: Split
     validation: Split | None
+    loss: Mapping[str, Any]  # the config of the training's loss
 
     @classmethod
     def read(cls, setup: Setup) -> "Validation":
@@ -40,7 +42,7 @@ class Validation:
         config = setup.config()
         data = setup["data"]
         validation = _split(setup, data["validation"], config) if "validation" in data else None
-        return cls(_split(setup, data["train"], config), validation)
+        return cls(_split(setup, data["train"], config), validation, config["loss"])
 
 
 def _split(setup: Setup, files: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> Split:
@@ -67,13 +69,16 @@ def no_loss(validation: Validation, loss: float | None) -> str | None:
 def validation_loss(model: Any, validation: Validation) -> tuple[float | None, int]:
     """Return the mean loss over the trained tokens of the validation split, and how many those are.
 
-    The sum over all tokens divided by their number, in float32, as torchtune reports a step's loss.
+    The sum over all tokens divided by their number, in float32, as torchtune reports a step's loss. Of preferences
+    it is the mean over pairs.
     """
     import torch
     from torch.nn.functional import cross_entropy
 
-    if validation.validation is None or validation.validation.kind in _NO_LOSS:
+    if validation.validation is None or validation.validation.kind == "prompts":
         return None, 0
+    if validation.validation.kind == "preference":
+        return _preference_loss(model, validation.validation, validation.loss)
     total, count = 0.0, 0
     with torch.inference_mode():
         for ids, labels, mask in _batches(validation.validation, model.device):
@@ -84,23 +89,20 @@ def validation_loss(model: Any, validation: Validation) -> tuple[float | None, i
     return (total / count if count else None), count
 
 
+def _preference_loss(model: Any, split: Split, loss: Mapping[str, Any]) -> tuple[float | None, int]:
+    if not can_score(model, loss):
+        return None, 0
+    read = ((how, sample) for how, samples in split.files for sample in samples)
+    pairs = [encode_pair(sample, how, split.tokenizer) for how, sample in read]
+    return preference_loss(model, pairs, loss, split.tokenizer.pad_id)
+
+
 def _batches(split: Split, device: Any) -> Iterator[tuple[Any, Any, Any]]:
     """Yield ids, labels and attention masks, samples of like length together to spare padding."""
-    import torch
-
     read = ((how, sample) for how, samples in split.files for sample in samples)
     encoded = sorted((encode(sample, how, split.tokenizer) for how, sample in read), key=_length)
     for start in range(0, len(encoded), _BATCH):
-        batch = encoded[start : start + _BATCH]
-        width = _length(batch[-1])
-        ids = torch.full((len(batch), width), split.tokenizer.pad_id)
-        labels = torch.full((len(batch), width), IGNORED)
-        attention = torch.zeros((len(batch), width), dtype=torch.long)
-        for row, item in enumerate(batch):
-            ids[row, : len(item.tokens)] = torch.tensor(item.tokens)
-            attention[row, : len(item.tokens)] = 1
-            labels[row, : len(item.tokens)] = torch.tensor(item.labels)
-        yield ids.to(device), labels.to(device), attention.to(device)
+        yield padded(encoded[start : start + _BATCH], split.tokenizer.pad_id, device)
 
 
 def _length(encoded: Encoded) -> int:

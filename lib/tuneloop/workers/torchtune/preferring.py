@@ -1,0 +1,69 @@
+"""The validation loss of preferences: DPO's, against the base model that the adapter is taken off for.
+
+L = -(1-e) log s(b d) - e log s(-b d), with s the logistic function, b the loss's beta, e its label smoothing, and d the
+log-probability ratio of chosen to rejected answer less that of the reference (Rafailov et al. 2023, "Direct Preference
+Optimization", equation 7).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuneloop.workers.torchtune.encoding import IGNORED, Encoded
+
+_PAIRS = 32  # a batch holds both sides
+_DEFAULTS = {"beta": 0.1, "label_smoothing": 0.0}  # torchtune's
+
+
+def can_score(model: Any, loss: Mapping[str, Any]) -> bool:
+    """Tell whether the loss is DPO's and the model's reference is at hand."""
+    return str(loss.get("_component_", "")).endswith(".DPOLoss") and hasattr(model, "disable_adapter")
+
+
+def preference_loss(
+    model: Any, pairs: Sequence[tuple[Encoded, Encoded]], loss: Mapping[str, Any], pad: int
+) -> tuple[float, int]:
+    """Return the mean loss over pairs, and how many tokens are trained in them; the model is one with an adapter."""
+    import torch
+    from torch.nn.functional import logsigmoid
+
+    beta, smoothing = (float(loss.get(name, default)) for name, default in _DEFAULTS.items())
+    ordered = sorted(pairs, key=lambda pair: max(len(side.tokens) for side in pair))
+    total, trained = 0.0, 0
+    with torch.inference_mode():
+        for start in range(0, len(ordered), _PAIRS):
+            batch = ordered[start : start + _PAIRS]
+            sides = [pair[0] for pair in batch] + [pair[1] for pair in batch]
+            tensors = padded(sides, pad, model.device)
+            policy = _ratios(model, *tensors)
+            with model.disable_adapter():
+                reference = _ratios(model, *tensors)
+            scaled = beta * (policy - reference)
+            losses = -logsigmoid(scaled) * (1 - smoothing) - logsigmoid(-scaled) * smoothing
+            total += float(losses.sum())
+            trained += int((tensors[1][:, 1:] != IGNORED).sum())
+    return total / len(ordered), trained
+
+
+def padded(batch: Sequence[Encoded], pad: int, device: Any) -> tuple[Any, Any, Any]:
+    """Return ids, labels and attention mask of a batch, each of shape (samples, longest)."""
+    import torch
+
+    width = max(len(item.tokens) for item in batch)
+    ids = torch.full((len(batch), width), pad)
+    labels = torch.full((len(batch), width), IGNORED)
+    attention = torch.zeros((len(batch), width), dtype=torch.long)
+    for row, item in enumerate(batch):
+        ids[row, : len(item.tokens)] = torch.tensor(item.tokens)
+        attention[row, : len(item.tokens)] = 1
+        labels[row, : len(item.tokens)] = torch.tensor(item.labels)
+    return ids.to(device), labels.to(device), attention.to(device)
+
+
+def _ratios(model: Any, ids: Any, labels: Any, attention: Any) -> Any:
+    """Return log p(chosen) - log p(rejected) of each pair; the first half of the batch is chosen."""
+    from torch.nn.functional import cross_entropy
+
+    logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits[:, :-1].float()
+    lost = cross_entropy(logits.transpose(1, 2), labels[:, 1:], ignore_index=IGNORED, reduction="none").sum(dim=1)
+    half = len(lost) // 2
+    return lost[half:] - lost[:half]
