@@ -82,6 +82,11 @@ def test_long_cells_are_read(tmp_path: Path) -> None:
     assert csv.field_size_limit() == 131072, "the limit of others is as it was"
 
 
+def test_whole_letters_pass(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": "\\ud83d\\ude00"}\n')
+    assert read_objects(tmp_path / "a.jsonl")[0].value == {"a": "\U0001f600"}
+
+
 FAULTS: list[tuple[str, str | bytes, list[tuple[str, int | None]]]] = [
     ("a.jsonl", "", [("the file is empty", None)]),
     ("a.jsonl", "\n \n", [("the file is empty", None)]),
@@ -96,6 +101,14 @@ FAULTS: list[tuple[str, str | bytes, list[tuple[str, int | None]]]] = [
     ("a.json", '[{"a": 1},', [("not JSON: Expecting value", 1)]),
     ("a.json", '[{"a": 1}] x', [("not JSON: text after the end of the list", 1)]),
     ("a.json", '{\n"data": [{"a": 1}]}', [("expected a list of objects, found one object", 1)]),
+    ("a.jsonl", '{"a": "b"}\n{"a": "\\ud800"}\n', [("'\\ud800' is half of a letter", 2)]),
+    ("a.jsonl", '{"a": ' + "[" * 99_999 + "\n", [("lists or objects nested too deeply", None)]),
+    ("a.json", "[" * 99_999, [("lists or objects nested too deeply", None)]),
+    (
+        "a.jsonl",
+        '{"a": ' + "1" * 5000 + "}\n",
+        [("not JSON: Exceeds the limit (4300 digits) for integer string conversion: value has 5000 digits", 1)],
+    ),
     ("a.csv", "a,b\n1\n1,2,3\n1,2\n", [("1 fields, the header row has 2", 2), ("3 fields, the header row has 2", 3)]),
     ("a.csv", "a,a\n1,2\n", [("the column `a` stands twice", 1)]),
     ("a.csv", "a,\n1,2\n", [("column 2 has no name", 1)]),

@@ -114,6 +114,11 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
         "design.yaml:6: the cell repeats an earlier one\n  hint: take the second one out",
     ),
     (
+        "lowest validation loss of prompts",
+        {"metrics": LOWEST, "method": {"objective": "rl", "algorithm": "ppo"}},
+        "design.yaml:10: the objective `rl` has no validation loss\n  hint: set `at: last`",
+    ),
+    (
         "lowest validation loss without one",
         {"data": [{"split": "train", "path": "a"}, {"split": "test", "path": "b"}], "metrics": LOWEST},
         (

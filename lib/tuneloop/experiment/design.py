@@ -334,6 +334,9 @@ def _epoch_that_counts(design: Design) -> Iterator[Fault]:
     """Yield why the epoch with the lowest validation loss cannot be chosen, or has no score when it is."""
     if design.metrics is None or design.metrics.at != "lowest-validation-loss":
         return
+    if design.method.objective == "rl":
+        yield Fault(("metrics", "at"), "the objective `rl` has no validation loss", "set `at: last`")
+        return
     if "validation" not in {entry.split for entry in design.data}:
         hint = "add `{split: validation, path: FILE}` to `data`, or set `at: last`"
         yield Fault(("metrics", "at"), "no data has `split: validation`, so no epoch has a validation loss", hint)

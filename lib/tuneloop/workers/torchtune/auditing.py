@@ -1,7 +1,8 @@
 """Validation loss, and two audits of what was trained: the mask and the template. No torchtune."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from tuneloop.workers.torchtune.attempts import Setup
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer, Turn
 from tuneloop.workers.torchtune.data import Reading, answers, read_samples, turns
 from tuneloop.workers.torchtune.encoding import IGNORED, Encoded, Kind, encode, encode_pair, end_of_text, kind_of
+from tuneloop.workers.torchtune.preferring import is_dpo, padded, preferred
 from tuneloop.workers.torchtune.splits import reading_from
 
 _BATCH = 64
 _AUDITED = 20  # samples of a file; a fault of the template or the mask is in every one
-_NO_LOSS = {"prompts": "prompts have no answer to compute a loss on"}
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,17 @@ class Split:
     files: Sequence[tuple[Reading, list[dict[str, Any]]]]
     tokenizer: ChatTokenizer
 
+    @property
+    def read(self) -> Iterator[tuple[Reading, dict[str, Any]]]:
+        """Every sample with how it is read."""
+        return ((how, sample) for how, samples in self.files for sample in samples)
+
 
 @dataclass(frozen=True)
 class Validation:
     train: Split
     validation: Split | None
+    loss: Mapping[str, Any]  # the config of the training's loss
 
     @classmethod
     def read(cls, setup: Setup) -> "Validation":
@@ -37,7 +44,7 @@ class Validation:
         config = setup.config()
         data = setup["data"]
         validation = _split(setup, data["validation"], config) if "validation" in data else None
-        return cls(_split(setup, data["train"], config), validation)
+        return cls(_split(setup, data["train"], config), validation, config["loss"])
 
 
 def _split(setup: Setup, files: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> Split:
@@ -52,52 +59,58 @@ def _split(setup: Setup, files: Sequence[Mapping[str, Any]], config: Mapping[str
     return Split(kind, found, ChatTokenizer(**arguments))
 
 
-def no_loss(validation: Validation, loss: float | None) -> str | None:
-    """Return why there is no validation loss, or None where there is one."""
-    if loss is not None:
-        return None
-    if validation.validation is None:
-        return "no validation split"
-    return _NO_LOSS.get(validation.validation.kind, "no trained token in the validation split")
+def validated(
+    model: Any, validation: Validation, reference: Callable[[], AbstractContextManager[Any]]
+) -> dict[str, Any]:
+    """Return the loss that was trained on data that was not, with what it was computed from; else why there is none.
+
+    `reference` lends the model as it was before training, with which preferences are compared.
+    """
+    split = validation.validation
+    if split is None:
+        return _none("no validation split")
+    if split.kind == "prompts":
+        return _none("prompts have no answer to compute a loss on")
+    if split.kind == "preference":
+        if not is_dpo(validation.loss):
+            return _none("the loss of preferences is computed for DPO alone")
+        pairs = [encode_pair(sample, how, split.tokenizer) for how, sample in split.read]
+        found = preferred(model, reference, pairs, validation.loss, split.tokenizer.pad_id)
+        facts = {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
+        return {**facts, "validation_tokens": found.tokens, "reason": None}
+    loss, tokens = _token_loss(model, split)
+    if tokens == 0:
+        return _none("no trained token in the validation split")
+    return {"validation_loss": loss, "validation_tokens": tokens, "reason": None}
 
 
-def validation_loss(model: Any, validation: Validation) -> tuple[float | None, int]:
-    """Return the mean loss over the trained tokens of the validation split, and how many those are.
+def _none(reason: str) -> dict[str, Any]:
+    return {"validation_loss": None, "validation_tokens": 0, "reason": reason}
+
+
+def _token_loss(model: Any, split: Split) -> tuple[float, int]:
+    """Return the mean loss over the trained tokens of a split, and how many those are.
 
     The sum over all tokens divided by their number, in float32, as torchtune reports a step's loss.
     """
     import torch
     from torch.nn.functional import cross_entropy
 
-    if validation.validation is None or validation.validation.kind in _NO_LOSS:
-        return None, 0
     total, count = 0.0, 0
     with torch.inference_mode():
-        for ids, labels, mask in _batches(validation.validation, model.device):
+        for ids, labels, mask in _batches(split, model.device):
             logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
             wanted = labels[:, 1:]
             total += float(cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED, reduction="sum"))
             count += int((wanted != IGNORED).sum())
-    return (total / count if count else None), count
+    return total / max(1, count), count
 
 
 def _batches(split: Split, device: Any) -> Iterator[tuple[Any, Any, Any]]:
     """Yield ids, labels and attention masks, samples of like length together to spare padding."""
-    import torch
-
-    read = ((how, sample) for how, samples in split.files for sample in samples)
-    encoded = sorted((encode(sample, how, split.tokenizer) for how, sample in read), key=_length)
+    encoded = sorted((encode(sample, how, split.tokenizer) for how, sample in split.read), key=_length)
     for start in range(0, len(encoded), _BATCH):
-        batch = encoded[start : start + _BATCH]
-        width = _length(batch[-1])
-        ids = torch.full((len(batch), width), split.tokenizer.pad_id)
-        labels = torch.full((len(batch), width), IGNORED)
-        attention = torch.zeros((len(batch), width), dtype=torch.long)
-        for row, item in enumerate(batch):
-            ids[row, : len(item.tokens)] = torch.tensor(item.tokens)
-            attention[row, : len(item.tokens)] = 1
-            labels[row, : len(item.tokens)] = torch.tensor(item.labels)
-        yield ids.to(device), labels.to(device), attention.to(device)
+        yield padded(encoded[start : start + _BATCH], split.tokenizer.pad_id, device)
 
 
 def _length(encoded: Encoded) -> int:

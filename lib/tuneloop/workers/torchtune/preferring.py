@@ -1,64 +1,79 @@
-"""The validation loss of direct preference optimization: does the model prefer what it was taught to prefer?
+"""The validation of preferences: DPO's loss against the model as it was before, and how often it prefers rightly.
 
-loss = -(1 - s) log sigmoid(beta d) - s log sigmoid(-beta d), where d is the log-ratio of the chosen to the rejected
-answer under the model less the same under the reference (Rafailov et al. 2023, equation 7; label smoothing s as in
-Mitchell 2023, "A note on DPO with noisy preferences"). As torchtune computes it, in float32.
+L = -(1-e) log s(b d) - e log s(-b d), with s the logistic function, b the loss's beta, e its label smoothing, and d the
+log-probability ratio of chosen to rejected answer less that of the reference (Rafailov et al. 2023, "Direct Preference
+Optimization", equation 7).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import islice
 from typing import Any, NamedTuple
 
-from tuneloop.workers.torchtune.auditing import Split
-from tuneloop.workers.torchtune.encoding import IGNORED, Encoded, encode_pair
+from tuneloop.workers.torchtune.encoding import IGNORED, Encoded
 
-_PAIRS = 32  # in one batch, which holds both sides
+_PAIRS = 32  # a batch holds both sides
+_DEFAULTS = {"beta": 0.1, "label_smoothing": 0.0}  # torchtune's
 
 
 class Preferred(NamedTuple):
     loss: float  # mean over the pairs
     accuracy: float  # share of the pairs whose chosen answer gains on the rejected one
-    pairs: int
+    tokens: int  # trained ones, of both sides
+
+
+def is_dpo(loss: Mapping[str, Any]) -> bool:
+    """Tell whether a config's loss is the one that is computed here."""
+    return str(loss.get("_component_", "")).endswith(".DPOLoss")
 
 
 def preferred(
-    model: Any, reference: Callable[[], AbstractContextManager[Any]], split: Split, beta: float, smoothing: float
+    model: Any,
+    reference: Callable[[], AbstractContextManager[Any]],
+    pairs: Sequence[tuple[Encoded, Encoded]],
+    loss: Mapping[str, Any],
+    pad: int,
 ) -> Preferred:
-    """Return how the model prefers on a split of preferences; `reference` gives the model to compare it with."""
+    """Return how the model prefers; `reference` lends the model as it was before training."""
     import torch
     from torch.nn.functional import logsigmoid
 
-    loss, right, count = 0.0, 0, 0
+    beta, smoothing = (float(loss.get(name, default)) for name, default in _DEFAULTS.items())
+    ordered = sorted(pairs, key=lambda pair: max(len(side.tokens) for side in pair))
+    total, right, trained = 0.0, 0, 0
     with torch.inference_mode():
-        for pairs in _batches(split):
-            ours = _log_ratios(model, pairs, split.tokenizer.pad_id)
-            with reference() as other:
-                theirs = _log_ratios(other, pairs, split.tokenizer.pad_id)
-            gain = beta * (ours - theirs)
-            loss -= float(((1 - smoothing) * logsigmoid(gain) + smoothing * logsigmoid(-gain)).sum())
+        for start in range(0, len(ordered), _PAIRS):
+            batch = ordered[start : start + _PAIRS]
+            sides = [pair[0] for pair in batch] + [pair[1] for pair in batch]
+            tensors = padded(sides, pad, model.device)
+            ours = _ratios(model, *tensors)
+            with reference() as before:
+                gain = beta * (ours - _ratios(before, *tensors))
+            total -= float(((1 - smoothing) * logsigmoid(gain) + smoothing * logsigmoid(-gain)).sum())
             right += int((gain > 0).sum())
-            count += len(pairs)
-    return Preferred(loss / count, right / count, count)
+            trained += int((tensors[1][:, 1:] != IGNORED).sum())
+    return Preferred(total / len(ordered), right / len(ordered), trained)
 
 
-def _batches(split: Split) -> Iterator[list[tuple[Encoded, Encoded]]]:
-    pairs = (encode_pair(sample, how, split.tokenizer) for how, samples in split.files for sample in samples)
-    while batch := list(islice(pairs, _PAIRS)):
-        yield batch
-
-
-def _log_ratios(model: Any, pairs: list[tuple[Encoded, Encoded]], pad: int) -> Any:
-    """Return log p(chosen) - log p(rejected) of each pair: sums over the trained tokens."""
+def padded(batch: Sequence[Encoded], pad: int, device: Any) -> tuple[Any, Any, Any]:
+    """Return ids, labels and attention mask of a batch, each of shape (samples, longest)."""
     import torch
 
-    sides = [*(chosen for chosen, _ in pairs), *(rejected for _, rejected in pairs)]
-    width = max(len(side.tokens) for side in sides)
-    ids = torch.tensor([side.tokens + [pad] * (width - len(side.tokens)) for side in sides]).to(model.device)
-    labels = torch.tensor([side.labels + [IGNORED] * (width - len(side.tokens)) for side in sides]).to(model.device)
-    real = torch.tensor([[1] * len(side.tokens) + [0] * (width - len(side.tokens)) for side in sides])
-    logits = model(input_ids=ids, attention_mask=real.to(model.device), use_cache=False).logits[:, :-1].float()
-    wanted = labels[:, 1:]
-    found = logits.log_softmax(-1).gather(2, wanted.clamp(min=0).unsqueeze(2)).squeeze(2)
-    sums = (found * (wanted != IGNORED)).sum(1)
-    return sums[: len(pairs)] - sums[len(pairs) :]
+    width = max(len(item.tokens) for item in batch)
+    ids = torch.full((len(batch), width), pad)
+    labels = torch.full((len(batch), width), IGNORED)
+    attention = torch.zeros((len(batch), width), dtype=torch.long)
+    for row, item in enumerate(batch):
+        ids[row, : len(item.tokens)] = torch.tensor(item.tokens)
+        attention[row, : len(item.tokens)] = 1
+        labels[row, : len(item.tokens)] = torch.tensor(item.labels)
+    return ids.to(device), labels.to(device), attention.to(device)
+
+
+def _ratios(model: Any, ids: Any, labels: Any, attention: Any) -> Any:
+    """Return log p(chosen) - log p(rejected) of each pair; the first half of the batch is chosen."""
+    from torch.nn.functional import cross_entropy
+
+    logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits[:, :-1].float()
+    lost = cross_entropy(logits.transpose(1, 2), labels[:, 1:], ignore_index=IGNORED, reduction="none").sum(dim=1)
+    half = len(lost) // 2
+    return lost[half:] - lost[:half]

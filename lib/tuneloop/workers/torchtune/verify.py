@@ -26,11 +26,10 @@ from tuneloop.workers.torchtune.attempts import (
     this_attempt,
     verified_of,
 )
-from tuneloop.workers.torchtune.auditing import Validation, audit, no_loss, validation_loss
+from tuneloop.workers.torchtune.auditing import Validation, audit, validated
 from tuneloop.workers.torchtune.finishing import finish
 from tuneloop.workers.torchtune.history import chain_of_metrics, metrics_text
 from tuneloop.workers.torchtune.loading import Base, finite, load
-from tuneloop.workers.torchtune.preferring import preferred
 from tuneloop.workers.torchtune.weights import ADAPTER_STATE, adapter_files, weight_files
 
 
@@ -73,24 +72,13 @@ def _verify_epoch(setup: Setup, attempt: Attempt, epoch: int, validation: Valida
     fault = audit(validation, folder)
     if fault:
         raise FailedError(f"epoch_{epoch}: {fault}")
-    validated = _validated(setup, model, base, validation)
-    loss = validated["validation_loss"]
+    found = validated(model, validation, base.reference)
+    loss = found["validation_loss"]
     if loss is not None and not math.isfinite(loss):
         raise FailedError(f"epoch_{epoch}: the validation loss is not finite")
-    facts = {"digest": setup.digest, "epoch": epoch, "sha256": weights_hash(folder), **validated}
+    facts = {"digest": setup.digest, "epoch": epoch, "sha256": weights_hash(folder), **found}
     write_json(verified_of(folder), facts)
     _install(folder, setup.run.checkpoint(epoch), attempt)
-
-
-def _validated(setup: Setup, model: Any, base: Base, validation: Validation) -> dict[str, Any]:
-    """Return what the validation split says of the model: the loss that was trained, on data that was not."""
-    split = validation.validation
-    if split is not None and split.kind == "preference":
-        beta, smoothing = (setup["settings"][name]["value"] for name in ("beta", "label_smoothing"))
-        found = preferred(model, base.reference, split, beta, smoothing)
-        return {"validation_loss": found.loss, "validation_accuracy": found.accuracy, "validation_pairs": found.pairs}
-    loss, trained = validation_loss(model, validation)
-    return {"validation_loss": loss, "validation_tokens": trained, "reason": no_loss(validation, loss)}
 
 
 def weights_hash(folder: Path) -> str:
