@@ -200,6 +200,9 @@ def _check_together(settings: Mapping[str, Setting], run: Run, design: Design, i
     limit = settings["max_seq_len"].value
     if settings["packed"].value and limit is None:
         faults.add("`packed` needs `max_seq_len`", at("packed"), f"set `max_seq_len`, {positions} at most")
+    if settings["packed"].value and settings["device"].value == "cuda" and not inputs.model.family.packs_on_gpu:
+        name = inputs.model.family.name
+        faults.add(f"torchtune cannot pack samples for {name} on a GPU", at("packed"), "set `packed: false`")
     if limit is not None and limit > positions:
         hint = f"write {positions} or less"
         faults.add(f"`max_seq_len` is {limit}, the model has {positions} positions", at("max_seq_len"), hint)
