@@ -95,6 +95,12 @@ def test_a_tokenizer_that_begins_with_a_blank_is_encoded_in_one_piece(models: di
     said["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "Ġ"}, blanks]}
     said["pre_tokenizer"] = None
     (folder / "tokenizer.json").write_text(json.dumps(said))
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "LlamaTokenizer"}))
+    with pytest.raises(InputError, match="LlamaTokenizer encodes texts otherwise"):
+        read_model(folder)
+
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
     tokenizer = chat_tokenizer(folder)
     turns = [Turn("user", "aye", True), Turn("assistant", "AYE", False)]
     prompt = tokenizer.prompt(turns[:1])
