@@ -17,8 +17,8 @@ DESIGN = {
     "controls": {"epochs": 2, "batch_size": 16},
     "variables": {"lr": [1e-3]},
 }
-# Qwen2 and Llama 3.2 are trained in test_torchtune_training.py.
-FAMILIES = ("gemma", "gemma2", "llama2", "mistral", "phi3")
+# Qwen2 is trained in test_torchtune_training.py.
+FAMILIES = ("gemma", "gemma2", "llama2", "llama3_2", "mistral", "phi3")
 
 
 @pytest.mark.parametrize("update", ["lora", "full"])
