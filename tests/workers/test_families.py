@@ -95,6 +95,12 @@ def test_a_tokenizer_that_begins_with_a_blank_is_encoded_in_one_piece(models: di
     said["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "Ġ"}, blanks]}
     said["pre_tokenizer"] = None
     (folder / "tokenizer.json").write_text(json.dumps(said))
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "LlamaTokenizer"}))
+    with pytest.raises(InputError, match="LlamaTokenizer encodes texts otherwise"):
+        read_model(folder)
+
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
     tokenizer = chat_tokenizer(folder)
     turns = [Turn("user", "aye", True), Turn("assistant", "AYE", False)]
     prompt = tokenizer.prompt(turns[:1])
@@ -166,3 +172,21 @@ def test_gemma_has_no_output_target(models: dict[str, Path], tmp_path: Path) -> 
     asked = case.order(tmp_path, model=str(models["gemma"]), controls={"lora_targets": ["q_proj", "output"]})
     (fault,) = worker.scaffold(asked).faults
     assert fault.message.startswith("`output` cannot be a LoRA target")
+
+
+def test_gemma2_is_not_packed_on_a_gpu(models: dict[str, Path], tmp_path: Path) -> None:
+    controls = {"batch_size": 1, "packed": True, "max_seq_len": 128}
+    here = case.order(tmp_path, model=str(models["gemma2"]), controls=controls)
+    assert worker.scaffold(here).faults == ()
+    (fault,) = worker.scaffold(case.order(tmp_path, gpus=1, model=str(models["gemma2"]), controls=controls)).faults
+    assert fault.message == "torchtune cannot pack samples for gemma2 on a GPU"
+
+
+@pytest.mark.parametrize("stop, told", [(1, True), ([1, 260], False), (260, False), (None, True)])
+def test_a_model_that_does_not_stop_is_noted(
+    stop: int | list[int] | None, told: bool, models: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = case.copy_of(models["gemma"], tmp_path / "model")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stop}))
+    notes = worker.scaffold(case.order(tmp_path / "experiment", model=str(folder))).notes
+    assert any("lacks <end_of_turn>" in note for note in notes) is told

@@ -1,14 +1,13 @@
 """A hub id as `model`: what the local cache holds is used as a folder is, and nothing is downloaded."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
 import small_models
 import torchtune_case as case
-from inspect_support import make_experiment, order_of, run_script, verdict
+from inspect_support import make_experiment, order_of
+from loop_case import check_prompts, run_loop
 
 from tuneloop.workers.hub import is_hub_id, model_folder
 from tuneloop.workers.inspect import worker as inspect_worker
@@ -73,43 +72,8 @@ def test_half_a_cached_model_is_refused(home: Path, tmp_path: Path, lost: str) -
 
 @pytest.mark.train
 def test_a_cached_model_is_trained_and_evaluated(tmp_path: Path) -> None:
-    """The whole loop by its scripts, with a family that the demo does not have."""
-    home = tmp_path / "home"
-    small_models.cache(small_models.make("gemma", tmp_path / "model"), HUB_ID, home)
-    folder = make_experiment(
-        tmp_path / "small",
-        model=HUB_ID,
-        variables={"lora_rank": [4]},
-        controls={"epochs": 1, "batch_size": 10},
-        evaluations=[
-            {"name": "cap", "task": "capitalization.py", "split": "test", "generation": {"max_tokens": 4}, "limit": 4}
-        ],
-    )
-    said = {"HF_HOME": str(home), "HF_HUB_CACHE": str(home / "hub"), "OMP_NUM_THREADS": "1"}
-    scaffolding = ["tuneloop", "scaffold-experiment", str(folder)]
-    done = subprocess.run(scaffolding, env=os.environ | said, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (run,) = (path.parent for path in folder.glob("*/finetune.slurm"))
-    for script, where in ((run / "finetune.slurm", run), (run / "eval/cap_epoch0.slurm", run / "eval")):
-        done = run_script(script, **said)
-        assert done.returncode == 0, "".join(path.read_text() for path in where.glob("slurm-*.out"))
-    assert verdict(run)["reason"] == "4 samples, all scored"
-    assert_one_bos(run / "eval/logs/cap_epoch0.eval", tmp_path / "model")
-
-
-def assert_one_bos(log: Path, model: Path) -> None:
-    """What was generated from has the very ids of the training's prompt: one token at the beginning, not two."""
-    from inspect_ai.log import read_eval_log
-    from test_torchtune_tokenizer import chat_tokenizer
-
-    from tuneloop.workers.torchtune.components.tokenizer import Turn
-
-    tokenizer = chat_tokenizer(model)
-    samples = read_eval_log(str(log)).samples
-    prompts = [
-        tokenizer.prompt([Turn(message.role, message.text, True) for message in sample.messages[:-1]])
-        for sample in samples
-    ]
-    assert {ids.count(tokenizer.tokenizer.token_to_id("<bos>")) for ids in prompts} == {1}
-    # inspect counts the width of a batch, padding included.
-    assert max(sample.output.usage.input_tokens for sample in samples) == max(map(len, prompts))
+    """With a family that the demo does not have, and whose tokenizer begins every text with a token."""
+    home, model = tmp_path / "home", small_models.make("gemma", tmp_path / "model")
+    small_models.cache(model, HUB_ID, home)
+    run = run_loop(tmp_path / "small", HUB_ID, HF_HOME=str(home), HF_HUB_CACHE=str(home / "hub"))
+    check_prompts(run, model)

@@ -67,6 +67,7 @@ class Family:
     max_positions: int  # up to which torchtune computes what transformers does
     tied: bool = False  # the output layer shares the embedding's weights
     adapts_output: bool = True  # the LoRA builder has an `apply_lora_to_output`
+    packs_on_gpu: bool = True  # its attention takes the block masks that torchtune packs with on a GPU
     mended_dora: str | None = None  # a builder for adapters with magnitudes, where torchtune's own does not serve
 
     @property

@@ -68,6 +68,7 @@ def gemma2(config: Mapping[str, Any], source: Path, tokens: frozenset[str]) -> F
         max_positions=int(config["max_position_embeddings"]),
         tied=True,
         adapts_output=False,
+        packs_on_gpu=False,
     )
 
 

@@ -1,10 +1,12 @@
 """Llama 2, 3, 3.1 and 3.2, and the models that share their shape; the tokenizer tells which chats they have."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.errors import InputError, Problem
+from tuneloop.documents.files import read_text
 from tuneloop.workers.torchtune.families import common
 from tuneloop.workers.torchtune.families.common import Chat, Family
 from tuneloop.workers.torchtune.families.qwen2 import CHATML
@@ -35,6 +37,8 @@ def llama(config: Mapping[str, Any], source: Path, tokens: frozenset[str]) -> Fa
     if tied:
         dimensions["tie_word_embeddings"] = True
     chat = common.choose_chat((LLAMA3, CHATML, LLAMA2), tokens, "llama", source.with_name("tokenizer.json"))
+    if chat is LLAMA2:
+        _check_blanks(source.parent)
     older = "llama2" if chat is LLAMA2 else "llama3"
     # Llama 2 is built as a Llama 3: the same function, and its own LoRA builder takes no rope_base.
     module = "llama3_2" if tied else "llama3_1" if scaling == "llama3" else "llama3"
@@ -57,3 +61,18 @@ def _check_fixed(rope: Mapping[str, Any], source: Path) -> None:
     if differing:
         names = ", ".join(f"`{key}: {rope[key]}`" for key in differing)
         raise InputError(Problem(f"torchtune cannot build a Llama with {names} in its rope scaling", source))
+
+
+def _check_blanks(folder: Path) -> None:
+    """Raise InputError where transformers 5 would encode a prompt otherwise than tokenizer.json says.
+
+    Llama 2's file puts a blank before the text that follows a special token; transformers' class for it, which
+    builds a tokenizer of its own from the file's vocabulary, puts none.
+    """
+    config = folder / "tokenizer_config.json"
+    told = json.loads(read_text(config)).get("tokenizer_class", "") if config.is_file() else ""
+    prepends = '"Prepend"' in json.dumps(json.loads(read_text(folder / "tokenizer.json")).get("normalizer"))
+    if prepends and str(told).startswith("LlamaTokenizer"):
+        message = f"transformers' {told} encodes texts otherwise than tokenizer.json, from which the model is trained"
+        hint = "write `PreTrainedTokenizerFast` as `tokenizer_class`: both then take the file as it is"
+        raise InputError(Problem(message, config, hint=hint))
