@@ -28,7 +28,7 @@ from tuneloop.documents.frontmatter import StrictYAMLHandler
 ROOT = Path(__file__).resolve().parent.parent
 SKILLS = sorted((ROOT / "skills").glob("*/*/SKILL.md"))
 PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-MOST_DESCRIBED = 2400  # characters; clients share some 8,000 between the descriptions of all skills
+MOST_DESCRIBED = 3000  # characters; clients share some 8,000 between the descriptions of all skills
 MADE_BY_DEMO = ("runs/", "epoch_")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`([^`\n]+)`")
@@ -258,7 +258,7 @@ def test_documents_name_real_things(path: Path) -> None:
 
 def test_enough_was_read() -> None:
     texts = [path.read_text() for path in [*PROSE, *SKILLS]]
-    assert len(SKILLS) == 8
+    assert len(SKILLS) == 9
     assert sum(len(list(commands_in(text))) for text in texts) > 80
     assert sum(len(_LINK.findall(text)) for text in texts) > 40
     assert len(list(commands_in((ROOT / "README.md").read_text()))) > 10

@@ -24,7 +24,7 @@ for name, command in group.commands.items():
 print(json.dumps(helps))
 """
 HEAVY = {"torch", "torchtune", "transformers", "pandas", "matplotlib", "inspect_ai", "scipy", "pyarrow", "numpy"}
-CHANGES_NOTHING = {"explain", "wait", "status", "config"}
+CHANGES_NOTHING = {"explain", "wait", "status", "config", "sample", "logs", "doctor"}
 
 
 @pytest.fixture(scope="module")

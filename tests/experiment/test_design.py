@@ -38,12 +38,49 @@ def test_sound_design_has_no_faults() -> None:
     assert told(written({})) == ""
 
 
+TRAIN = {"split": "train", "path": "a"}
 LOWEST = {"at": "lowest-validation-loss", "primary": {"evaluation": "cap"}}
 CASES: list[tuple[str, dict[str, Any], str]] = [
     (
         "split twice",
         {"data": [{"split": "train", "path": "a"}, {"split": "Train", "path": "b"}], "evaluations": None},
         "design.yaml:5: `Train` stands twice in `data`\n  hint: names are compared without case",
+    ),
+    (
+        "two formats",
+        {"data": [TRAIN, {"split": "train", "path": "b", "format": "chat"}], "evaluations": None},
+        (
+            "design.yaml:5: the split `train` has both the formats `instruct` and `chat`\n"
+            "  hint: give all its entries one format, or convert the file"
+        ),
+    ),
+    (
+        "file twice",
+        {"data": [TRAIN, TRAIN], "evaluations": None},
+        "design.yaml:5: `a` stands twice in the split `train`\n  hint: take it out; `weight: 2` takes each sample twice",
+    ),
+    (
+        "weight where nothing is trained",
+        {"data": [TRAIN, {"split": "validation", "path": "b", "weight": 2}], "evaluations": None},
+        "design.yaml:5: a weight counts in training alone, not in the split `validation`\n  hint: take it out",
+    ),
+    (
+        "evaluation on two files",
+        {"data": [TRAIN, {"split": "test", "path": "b"}, {"split": "test", "path": "c"}]},
+        (
+            "design.yaml:8: the split `test` has 2 files, an evaluation reads one\n"
+            "  hint: give the file to evaluate on a split of its own"
+        ),
+    ),
+    (
+        "prompt for chats",
+        {"data": [TRAIN | {"format": "chat", "prompt": "do {input}"}], "evaluations": None},
+        "design.yaml:5: `prompt` has no meaning for the format `chat`\n  hint: take it out",
+    ),
+    (
+        "system for texts",
+        {"data": [TRAIN | {"format": "text", "system": "Be brief"}], "evaluations": None},
+        "design.yaml:5: `system` has no meaning for the format `text`\n  hint: take it out",
     ),
     (
         "run twice",
@@ -238,6 +275,33 @@ def test_data_inherit_from_the_first() -> None:
     assert (test.path, test.hash) == ("b", None)
     (other,) = found["other"]
     assert (other.format, other.columns, other.prompt, other.system) == ("text", {}, "{input}", "")
+
+
+def test_a_split_may_have_several_files() -> None:
+    head = {"split": "train", "path": "a", "columns": {"input": "word"}, "prompt": "do {input}"}
+    others = [{"split": "train", "path": "b", "weight": 2}, {"split": "train", "path": "c", "columns": {}}]
+    data = [head, {"split": "test", "path": "t"}, *others]
+    assert list(faults(design(data=data))) == []
+    found = sources(design(data=data))["train"]
+    assert [(item.index, item.path, item.weight) for item in found] == [(0, "a", 1), (2, "b", 2), (3, "c", 1)]
+    assert [item.columns for item in found] == [{"input": "word"}, {"input": "word"}, {}]
+
+
+def test_columns_and_prompt_stay_within_a_format() -> None:
+    head = {"split": "train", "path": "a", "columns": {"input": "word"}, "prompt": "do {input}", "system": "s"}
+    data = [head, {"split": "validation", "path": "b", "format": "chat"}, {"split": "t", "path": "c", "format": "text"}]
+    found = sources(design(data=data, evaluations=None))
+    assert [(item.columns, item.prompt, item.system) for (item,) in found.values()] == [
+        ({"input": "word"}, "do {input}", "s"),
+        ({}, None, "s"),
+        ({}, None, None),
+    ]
+
+
+@pytest.mark.parametrize("weight", [0, -1, math.inf, math.nan, 1001, "two"])
+def test_a_weight_is_a_number_above_zero(weight: Any) -> None:
+    with pytest.raises(ValueError, match="weight"):
+        design(data=[TRAIN | {"weight": weight}])
 
 
 def test_design_without_variables_or_evaluations_is_sound() -> None:

@@ -110,6 +110,9 @@ DATA = SOUND["data"]
         ({"model": "models/other"}, {TRAIN, EVAL, CONTROL}),
         ({"data": [DATA[0] | {"prompt": "do {input}"}, *DATA[1:]]}, {TRAIN, EVAL, CONTROL}),
         ({"method": {"update": "full"}}, {TRAIN, EVAL, CONTROL}),
+        ({"data": [*DATA, {"split": "train", "path": "more.jsonl"}]}, {TRAIN, EVAL, CONTROL}),
+        ({"data": [DATA[0] | {"weight": 2}, *DATA[1:]]}, {TRAIN, EVAL, CONTROL}),
+        ({"data": [DATA[0] | {"weight": 1}, *DATA[1:]]}, set()),
     ],
 )
 def test_only_jobs_whose_inputs_changed_are_stale(changes: dict[str, Any], stale: set[str]) -> None:

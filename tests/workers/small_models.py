@@ -11,6 +11,8 @@ from typing import Any
 
 import torchtune_case as case
 
+from tuneloop.experiment.identity import file_hash
+
 VOCABULARY = 320
 SHAPE = {
     "vocab_size": VOCABULARY,
@@ -119,6 +121,20 @@ def make(name: str, folder: Path, **changes: Any) -> Path:
     model.save_pretrained(folder)
     _write_tokenizer(small, folder)
     return folder
+
+
+def cache(model: Path, hub_id: str, home: Path) -> Path:
+    """Lay the folder out under HF_HOME as huggingface_hub does: links into blobs. Return the snapshot."""
+    storage = home / "hub" / f"models--{hub_id.replace('/', '--')}"
+    snapshot = storage / "snapshots" / ("0123456789" * 4)
+    for folder in (snapshot, storage / "blobs", storage / "refs"):
+        folder.mkdir(parents=True)
+    (storage / "refs" / "main").write_text(snapshot.name)
+    for path in model.iterdir():
+        blob = storage / "blobs" / file_hash(path).removeprefix("sha256:")
+        blob.write_bytes(path.read_bytes())
+        (snapshot / path.name).symlink_to(Path("../../blobs") / blob.name)
+    return snapshot
 
 
 def _write_tokenizer(small: Small, folder: Path) -> None:

@@ -97,7 +97,9 @@ def test_an_adapter_is_the_same_model(
 ) -> None:
     targets = [*attention, *(["mlp"] if mlp else [])]
     setup = scaffolded(tmp_path, models[family], "lora", lora_rank=4, lora_alpha=12, lora_targets=targets)
-    model, checkpointer = built(setup, tmp_path / "out", **({"use_dora": True} if dora else {}))
+    builder = read_model(models[family]).family.dora_builder
+    more = {"use_dora": True, "_component_": builder} if dora else {}
+    model, checkpointer = built(setup, tmp_path / "out", **more)
     for module in model.modules():
         if hasattr(module, "initialize_dora_magnitude"):
             module.initialize_dora_magnitude()

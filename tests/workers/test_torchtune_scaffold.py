@@ -126,9 +126,9 @@ FAULTS: list[tuple[dict[str, Any], str, tuple[str | int, ...], str | None]] = [
     ),
     (
         {"model": "control@1"},
-        "training from a checkpoint reference (`control@1`) is not scaffolded yet",
+        "`control@1` is a run of this experiment, which cannot start from its own",
         ("model",),
-        "set `model:` to a Hugging Face model folder",
+        "write `EXPERIMENT/RUN@EPOCH`; all runs of one experiment start from the same model",
     ),
     (
         {"preset": "qwen2/0.5B_lora_single_devise"},
@@ -307,6 +307,56 @@ def test_what_a_split_inherits_is_faulted_once(tmp_path: Path) -> None:
     assert len(faults(tmp_path, data=[train, {"split": "validation", "path": "data/validation.jsonl"}])) == 1
 
 
+MORE = TRAIN | {"path": "data/validation.jsonl"}
+
+
+def test_weights_are_counted_in_steps_and_tokens(tmp_path: Path) -> None:
+    def estimated(*entries: dict[str, Any], **said: Any) -> tuple[int | None, int | None]:
+        asked = case.order(tmp_path, data=list(entries), **controls(**said))
+        (found,) = worker.estimate(asked).values()
+        return found.steps, found.tokens
+
+    steps, tokens = estimated(TRAIN)
+    assert (steps, estimated(TRAIN | {"weight": 3})) == (4, (12, 3 * (tokens or 0)))
+    assert estimated(TRAIN, MORE)[0] == 8
+    assert estimated(TRAIN, MORE | {"weight": 0.5})[0] == 6
+    packed = {"packed": True, "max_seq_len": 64, "batch_size": 2}
+    assert estimated(TRAIN | {"weight": 2}, **packed)[0] == 2 * (estimated(TRAIN, **packed)[0] or 0)
+
+
+def test_every_file_of_a_split_is_recorded(tmp_path: Path) -> None:
+    done = worker.scaffold(case.order(tmp_path, data=[TRAIN, MORE | {"weight": 2, "system": "Be brief."}]))
+    setup = load_yaml(next(file.text for file in done.files if file.path.endswith("setup_finetune.yaml")))
+    one, other = setup["data"]["train"]
+    assert (one["path"], other["path"]) == ("../data/train.jsonl", "../data/validation.jsonl")
+    assert (other["weight"], other["system"], other["samples"]) == (2.0, "Be brief.", 16)
+    assert "weight" not in one
+
+
+def test_a_weight_that_takes_nothing_is_a_fault(tmp_path: Path) -> None:
+    (found,) = faults(tmp_path, data=[TRAIN, MORE | {"weight": 0.01}])
+    assert (found.at, found.message) == (
+        ("data", 1, "weight"),
+        f"a weight of 0.01 takes none of the 16 samples of {tmp_path}/data/validation.jsonl",
+    )
+
+
+def test_a_text_takes_no_train_on_input(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "text.csv").write_text("text\nOnce upon a time\n" + "and so on\n" * 20)
+    data = [{"split": "train", "path": "data/text.csv", "format": "text"}]
+    (found,) = faults(tmp_path, data=data, **controls(train_on_input=True))
+    assert found.message == "`train_on_input` has no meaning for the format `text`"
+    done = worker.scaffold(case.order(tmp_path, data=data))
+    config = load_yaml(next(file.text for file in done.files if file.path.endswith("/finetune.yaml")))
+    assert config["dataset"] == {
+        "_component_": "tuneloop.workers.torchtune.components.dataset.text_dataset",
+        "sources": [{"source": "../data/text.csv", "format": "text"}],
+        "packed": False,
+        "seed": "${seed}",
+    }
+
+
 def test_another_file_than_the_designs_is_a_fault(tmp_path: Path) -> None:
     (found,) = faults(tmp_path, data=[TRAIN | {"hash": "sha256:0"}])
     assert (found.message, found.at) == (
@@ -373,6 +423,8 @@ def test_the_digest_follows_what_decides_the_result(tmp_path: Path) -> None:
     assert digest("d", seeds=[2]) != same
     assert digest("e", samples=15) != same
     assert digest("f", **controls(warmup_steps=1)) != same
+    assert digest("g", data=[TRAIN | {"weight": 2}, case.head()["data"][1]]) != same
+    assert digest("h", data=[TRAIN | {"prompt": "say {input}"}, case.head()["data"][1]]) != same
 
 
 def test_a_hostile_prompt_reaches_the_dataset_whole(tmp_path: Path) -> None:

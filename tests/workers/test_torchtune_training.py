@@ -137,6 +137,42 @@ def test_a_packed_run_trains_the_end_of_turn(tmp_path: Path) -> None:
     assert len(losses(script)) == 5  # 3 samples of about 40 tokens a pack, 2 packs a batch
 
 
+def test_packed_texts_train_as_they_are_verified(tmp_path: Path) -> None:
+    """One pack holds the whole file: verify, which packs nothing, must find the loss that torchtune logs."""
+    (tmp_path / "data").mkdir()
+    rows = [{"text": f"{row['word']} {row['capitalized']}"} for row in case.words("text", 24)]
+    (tmp_path / "data" / "text.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    entry = {"path": "data/text.jsonl", "format": "text"}
+    script = case.script(
+        case.order(
+            tmp_path,
+            data=[{"split": "train", **entry}, {"split": "validation", **entry}],
+            controls={"epochs": 3, "batch_size": 1, "packed": True, "max_seq_len": 512},
+            variables={"lr": [1e-2]},
+        )
+    )
+    script.all()
+    assert len(losses(script)) == 3
+    assert losses(script)[2] < losses(script)[0]
+    assert validated(script)[:-1] == pytest.approx(losses(script)[1:], rel=1e-4)
+
+
+def test_several_files_train_by_their_weights(tmp_path: Path) -> None:
+    train = case.head()["data"][0]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "more.csv").write_text("question,answer\ncapitalize: wOrd,Word\n")
+    more = {"split": "train", "path": "data/more.csv", "columns": {"input": "question", "output": "answer"}}
+    asked = case.order(
+        tmp_path,
+        data=[train | {"weight": 1.5}, more | {"prompt": "{input}", "weight": 8}],
+        controls={"epochs": 1, "batch_size": 8},
+    )
+    script = case.script(asked)
+    script.all()
+    assert len(losses(script)) == 4  # 16 x 1.5 and 1 x 8 samples, 8 a step
+    assert script.verdict()["ok"]
+
+
 def test_rows_are_the_steps_and_the_epochs(lora: case.Script) -> None:
     asked = case.order(lora.run.parent, **ONE_BATCH)
     rows = worker.rows(asked)

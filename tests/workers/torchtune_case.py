@@ -245,3 +245,22 @@ def over_gloo(run: Path, recipe: str) -> str:
     """Write a program that runs a distributed recipe on CPUs, whose process group torchtune makes for GPUs alone."""
     (run / "over_gloo.py").write_text(_OVER_GLOO.format(recipe=recipe))
     return "over_gloo.py"
+
+
+def random_adapter(folder: Path) -> Path:
+    """Make an adapter with random weights on the tiny model, as peft writes one."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from tuneloop.workers.adapters import hide_old_torchao
+
+    hide_old_torchao()
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(3)
+    base = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32)
+    modules = ["q_proj", "v_proj", "down_proj"]
+    settings = LoraConfig(r=4, lora_alpha=32, target_modules=modules, init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(base, settings).save_pretrained(folder)
+    (folder / "README.md").unlink()
+    return folder

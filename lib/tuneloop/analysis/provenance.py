@@ -4,7 +4,7 @@ Reads the data files to hash them and the manifest to name versions; whatever is
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tuneloop.documents.errors import InputError
@@ -12,7 +12,9 @@ from tuneloop.documents.files import read_text
 from tuneloop.experiment.design import DataEntry
 from tuneloop.experiment.identity import file_hash
 from tuneloop.experiment.read import Experiment
+from tuneloop.experiment.work import JobKey, evaluation_of
 
+Used = Mapping[str, Mapping[str, Mapping[str, Any]]]  # job to kind of setting (generation, scorers) to its values
 Facts = list[tuple[str, str]]
 _MOST = 80  # facts of a manifest that a report shows
 
@@ -27,6 +29,25 @@ def gather(experiment: Experiment) -> Facts:
     facts.append(("seeds", ", ".join(map(str, design.seeds))))
     facts += [(f"control: {name}", str(value)) for name, value in design.controls.items()]
     return facts + _manifest(experiment)
+
+
+def settings(used: Used) -> Facts:
+    """Return what each evaluation was made with: one line where all its jobs agree, else one for each difference."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for key, kinds in used.items():
+        for kind, values in kinds.items():
+            name = f"{kind}: {evaluation_of(JobKey(key))}"
+            text = ", ".join(f"{what} {_plain(value)}" for what, value in sorted(values.items()))
+            found.setdefault(name, {}).setdefault(text, []).append(key)
+    return [
+        (name if len(texts) == 1 else f"{name} ({', '.join(keys)})", text)
+        for name, texts in sorted(found.items())
+        for text, keys in texts.items()
+    ]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _data(experiment: Experiment, entry: DataEntry) -> str:

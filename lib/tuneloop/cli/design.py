@@ -9,10 +9,11 @@ from tuneloop.cli.output import All, DryRun, Folder, Json, note, say, table, wri
 from tuneloop.cli.scaffold import show_notes
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.shell import typed
+from tuneloop.experiment.formats import FORMATS, Format
 
 
 def register(app: typer.Typer) -> None:
-    app.command("design-experiment")(design_experiment)
+    app.command("design-experiment", epilog=_formats())(design_experiment)
     app.command("check-experiment")(check_experiment)
     app.command("explain")(explain)
 
@@ -22,10 +23,11 @@ def design_experiment(
     source: Annotated[Path | None, typer.Option("--from", help="A design in YAML to start from.")] = None,
     question: Annotated[str | None, typer.Option(help="What the experiment is to answer.")] = None,
     model: Annotated[str | None, typer.Option(help="A Hugging Face model folder.")] = None,
-    train: Annotated[Path | None, typer.Option(help="The training data: JSON or JSONL.")] = None,
+    train: Annotated[Path | None, typer.Option(help="The training data: JSON, JSONL, CSV or Parquet.")] = None,
     test: Annotated[Path | None, typer.Option(help="The data that evaluations read.")] = None,
     validation: Annotated[Path | None, typer.Option(help="The data of the validation loss.")] = None,
     task: Annotated[str | None, typer.Option(help="An inspect-ai task: FILE.py or FILE.py@TASK.")] = None,
+    data_format: Annotated[Format, typer.Option("--format", help="The format of the data; see below.")] = "instruct",
     column: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN, such as input=word.")] = None,
     prompt: Annotated[str | None, typer.Option(help='The user turn, such as "capitalize: {input}".')] = None,
     vary: Annotated[list[str] | None, typer.Option(help="NAME=VALUE,VALUE: a variable.")] = None,
@@ -49,7 +51,8 @@ def design_experiment(
     from tuneloop.loop.overview import design_block
 
     head: dict[str, Any] = loop.read_source(source, folder) if source else {}
-    flags = _flags(folder, question, model, prompt, column, seeds, (train, test, validation), task)
+    reading = (data_format, prompt, column)
+    flags = _flags(folder, question, model, reading, seeds, (train, test, validation), task)
     variables = loop.parse_assignments(vary or [], "--vary", several=True)
     controls = loop.parse_assignments(control or [], "--set", several=False)
     head = loop.merge(head, flags | _present(variables=variables, controls=controls))
@@ -132,8 +135,7 @@ def _flags(
     folder: Path,
     question: str | None,
     model: str | None,
-    prompt: str | None,
-    column: list[str] | None,
+    reading: tuple[str, str | None, list[str] | None],
     seeds: str | None,
     files: tuple[Path | None, Path | None, Path | None],
     task: str | None,
@@ -141,6 +143,7 @@ def _flags(
     """Return what the flags say as keys of a design; paths are relative to where the command runs."""
     from tuneloop.loop.design import parse_assignments, placed
 
+    data_format, prompt, column = reading
     columns = parse_assignments(column or [], "--column", several=False)
     data: list[dict[str, Any]] = []
     for split, path in zip(("train", "test", "validation"), files, strict=True):
@@ -150,7 +153,7 @@ def _flags(
             raise InputError(f"no such file: {path}", hint=f"check `--{split}`")
         data.append({"split": split, "path": placed(path, folder, str(path))})
     if data:
-        data[0] |= _present(format="instruct", columns=columns, prompt=prompt)
+        data[0] |= _present(format=data_format, columns=columns, prompt=prompt)
     evaluations = []
     if task is not None:
         file, at, name = task.partition("@")
@@ -165,6 +168,14 @@ def _flags(
         runs=[{"name": "control", "kind": "control"}] if evaluations else None,
         seeds=_seeds(seeds) if seeds else None,
     )
+
+
+def _formats() -> str:
+    """Return the listing of formats at the end of `--help`."""
+    lines = ["\b", "Formats of data, one sample each, with the columns' own names:"]
+    for item in FORMATS.values():
+        lines += [f"  {item.name}: {item.about}", f"    {item.example}"]
+    return "\n".join(lines)
 
 
 def _seeds(text: str) -> list[int]:

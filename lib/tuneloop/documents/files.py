@@ -7,8 +7,11 @@ a kill cannot.
 
 import contextlib
 import errno
+import fcntl
+import glob
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,11 +92,17 @@ def write_json(path: Path, value: Any, *, sync: bool = True) -> bool:
 
 def create_json(path: Path, value: Any) -> None:
     """Write a file that must not exist yet, whole or not at all. Raises FileExistsError when it does."""
+    create_text(path, json.dumps(value))
+
+
+def create_text(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Write a file that must not exist yet, whole or not at all. Raises FileExistsError when it does."""
     with _as_input_error(path, but=FileExistsError):
         handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(value, file)
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                os.fchmod(file.fileno(), mode)
                 file.flush()
                 os.fsync(file.fileno())
             # A link fails where a rename would replace.
@@ -119,6 +128,92 @@ def append_line(path: Path, line: str, torn: str = "") -> None:
 def make_folder(path: Path) -> None:
     with _as_input_error(path):
         path.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a place beside `path` for a file that a tool writes; at the end it is synced and renamed over `path`.
+
+    Nothing is left of it when the block fails. Raises InputError when it cannot be written.
+    """
+    with _as_input_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
+        beside = Path(name)
+        try:
+            yield beside
+            os.fchmod(handle, 0o644)
+            os.fsync(handle)
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(handle)
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield a folder beside `path` to be filled; at the end it is renamed into its place.
+
+    Nothing is left of it when the block fails, and what a killed call left is removed by the next one. With
+    `replace` it takes the place of the folder that is there; killed between the two renames, there is none.
+    Raises InputError when `path` holds something and is not to be replaced.
+    """
+    with _as_input_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left(path)
+        beside, lock = _claimed_folder(path)
+        try:
+            yield beside
+            _put_in_place(beside, path, replace=replace)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            os.close(lock)
+
+
+def _claimed_folder(path: Path) -> tuple[Path, int]:
+    """Make a folder beside `path` and lock it, so that nobody takes it for one that a killed call left."""
+    while True:
+        beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{_left(path)}.", suffix=".tmp"))
+        lock = os.open(beside, os.O_RDONLY)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if beside.is_dir():  # else it was removed before it was locked
+                beside.chmod(0o755)
+                return beside, lock
+        os.close(lock)
+
+
+def _remove_left(path: Path) -> None:
+    for folder in path.parent.glob(f"{glob.escape(_left(path))}.*.tmp"):
+        if folder.is_dir() and not folder.is_symlink():
+            lock = os.open(folder, os.O_RDONLY)
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _left(path: Path) -> str:
+    return f".{path.name[:40]}.new"
+
+
+def _put_in_place(folder: Path, path: Path, *, replace: bool) -> None:
+    if replace and path.is_dir():
+        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{_left(path)}.", suffix=".tmp"))
+        path.rename(old / path.name)
+        folder.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        try:
+            folder.rename(path)  # over an empty folder at most
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            raise InputError(Problem("something is here already", path, hint="choose another name")) from None
+    _sync_folder(path.parent)
 
 
 @contextlib.contextmanager

@@ -86,9 +86,32 @@ def load_yaml(text: str, source: Path | None = None, first_line: int = 1) -> Any
         mark = error.problem_mark
         last = max(0, len(text.splitlines()) - 1)  # what is never closed is found behind the last line
         found = None if mark is None else min(mark.line, last) + first_line
-        raise InputError(Problem(f"not YAML: {_words(error)}", source, found)) from None
+        raise InputError(Problem(f"not YAML: {_words(error)}", source, found, hint=_repair(error))) from None
     except yaml.YAMLError as error:
-        raise InputError(Problem(f"not YAML: {error}", source, first_line)) from None
+        hint = "take the character out, or write it as an escape in double quotes"
+        raise InputError(Problem(f"not YAML: {error}", source, first_line, hint=hint)) from None
+
+
+def _repair(error: yaml.MarkedYAMLError) -> str:
+    """Return what to look for: PyYAML names where it stumbled, which is behind the slip itself."""
+    words = _words(error)
+    for said, hint in _REPAIRS:
+        if said in words:
+            return hint
+    return "look at this line and the one before: a quote, bracket or colon, or the indentation"
+
+
+_REPAIRS = [
+    ("found character '\\t'", "indent with blanks, not with tabs"),
+    ("mapping values are not allowed", "put text with a colon in quotes, and indent keys of one level alike"),
+    ("unexpected end of stream", "close the quote that is open"),
+    ("unknown escape", "write a backslash twice, or use single quotes"),
+    ("undefined alias", "put text that begins with `*` in quotes"),
+    ("could not determine a constructor", "put text that begins with `!` in quotes"),
+    ("cannot start any token", "put text that begins with this character in quotes"),
+    ("expected ',' or", "close the bracket or brace, and put a comma between its items"),
+    ("did not find expected", "close what is open, and indent keys of one level alike"),
+]
 
 
 def _words(error: yaml.MarkedYAMLError) -> str:

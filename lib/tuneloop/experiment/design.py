@@ -14,12 +14,12 @@ from pydantic import BeforeValidator, Field
 from tuneloop.documents.errors import did_you_mean
 from tuneloop.documents.schema import Schema
 from tuneloop.documents.shell import checked_name
+from tuneloop.experiment.formats import Format
 
 SCHEMA = "tuneloop.experiment/1"
 MOST_RUNS = 10_000
 TRAINING_SPLITS = ("train", "validation")  # the others are the evaluations' business
 
-Format = Literal["chat", "instruct", "preference", "text"]
 PlainName = Annotated[str, BeforeValidator(lambda text: checked_name(text) if isinstance(text, str) else text)]
 
 

@@ -4,13 +4,16 @@ The one list of them; the design's schema, the readers, `--help` and the documen
 """
 
 from dataclasses import dataclass
+from typing import Literal
+
+Format = Literal["chat", "instruct", "preference", "text"]
 
 
 @dataclass(frozen=True)
 class DataFormat:
     """A format. `roles` are the columns that a sample must have, `optional` those that it may have."""
 
-    name: str
+    name: Format
     about: str
     roles: tuple[str, ...]
     example: str  # one line of JSONL
@@ -22,7 +25,7 @@ class DataFormat:
         return (*self.optional, *self.roles)
 
 
-FORMATS = {
+FORMATS: dict[str, DataFormat] = {
     item.name: item
     for item in (
         DataFormat(

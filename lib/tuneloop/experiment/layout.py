@@ -40,6 +40,10 @@ class RunLayout:
     def checkpoint(self, epoch: int) -> Path:
         return self.folder / f"epoch_{epoch}"
 
+    def cleaned(self, epoch: int) -> Path:
+        """Exists when the epoch's weights were removed; see `cleaned_in`."""
+        return cleaned_in(self.checkpoint(epoch))
+
     @property
     def eval(self) -> Path:
         return self.folder / "eval"
@@ -64,6 +68,11 @@ class RunLayout:
 
     def eval_attempts(self, name: str, epoch: int | None) -> Path:
         return self.folder / ".attempts" / _evaluated(name, epoch)
+
+
+def cleaned_in(checkpoint: Path) -> Path:
+    """Return the file that says, in a checkpoint's folder, that its weights were removed, and what they were."""
+    return checkpoint / "cleaned.json"
 
 
 def _evaluated(name: str, epoch: int | None) -> str:
@@ -120,6 +129,10 @@ class Layout:
     def jobs(self) -> Path:
         """The folder of scaffolded jobs, one file a worker."""
         return self.internal / "jobs"
+
+    def cited_model(self, digest: str, epoch: int) -> Path:
+        """Another experiment's checkpoint as a whole model, by what decides it."""
+        return self.internal / "models" / f"{digest}-e{epoch}"
 
     @property
     def collect_script(self) -> Path:

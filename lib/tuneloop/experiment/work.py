@@ -57,6 +57,7 @@ class Shape:
 class Need:
     job: JobKey
     when: When = "ok"
+    experiment: str | None = None  # whose job it is: a folder, seen from this experiment's; None: its own
 
 
 @dataclass(frozen=True)

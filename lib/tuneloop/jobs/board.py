@@ -1,17 +1,20 @@
 """The board: one reading of journal, facts and jobs, with the state of every job. Writes nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
+from tuneloop.documents.errors import InputError
 from tuneloop.experiment.expand import expected_jobs
-from tuneloop.experiment.read import Experiment
+from tuneloop.experiment.read import Experiment, read_experiment
 from tuneloop.experiment.stamp import Stamps
-from tuneloop.experiment.work import JobKey, JobSpec, Token
+from tuneloop.experiment.store import Stored, all_specs, read_jobs
+from tuneloop.experiment.work import JobKey, JobSpec, Need, Token
 from tuneloop.jobs.executors import Executor
 from tuneloop.jobs.facts import Facts
 from tuneloop.jobs.journal import Journal
 from tuneloop.jobs.state import GOING, Intent, JobStatus, fold, states
-from tuneloop.jobs.store import Stored, all_specs, read_jobs
 
 
 @dataclass(frozen=True)
@@ -21,33 +24,45 @@ class Board:
     intent: Intent
     outdated: frozenset[JobKey]  # jobs that the design no longer stands for as they were scaffolded
     missing: frozenset[JobKey]  # jobs that the design stands for and a later scaffold would add
+    elsewhere: Mapping[Need, JobStatus]  # jobs of other experiments that some of these need
 
     @property
     def going(self) -> list[JobStatus]:
         return [status for status in self.states.values() if status.state in GOING]
 
+    @cached_property
+    def _by_key(self) -> dict[JobKey, JobSpec]:
+        return {spec.key: spec for spec in self.specs}
+
     def spec(self, key: JobKey) -> JobSpec:
-        return next(spec for spec in self.specs if spec.key == key)
+        return self._by_key[key]
 
 
-def read_board(experiment: Experiment, executor: Executor, facts: Facts | None = None) -> Board:
-    """Return the state of every scaffolded job. Raises InputError for a broken journal."""
+def read_board(
+    experiment: Experiment, executor: Executor, facts: Facts | None = None, *, citing: frozenset[Path] = frozenset()
+) -> Board:
+    """Return the state of every scaffolded job. Raises InputError for a broken journal.
+
+    `citing` holds the experiments on whose behalf this one is read.
+    """
     layout = experiment.layout
     stored = read_jobs(layout)
     specs = all_specs(stored)
     intent = fold(Journal(layout).read(), arrived=lambda token: executor.find(Token(token)) is not None)
     outdated = _outdated(experiment, stored)
+    elsewhere = _elsewhere(experiment, specs, executor, citing | {layout.folder})
     found = states(
         specs,
         intent,
         (facts or Facts(layout)).all(specs),
         retries=experiment.design.policy.retries,
         outdated=outdated,
+        elsewhere=elsewhere,
     )
     expected = expected_jobs(experiment.design, experiment.runs)
     # A worker that was never asked to scaffold lacks nothing.
     missing = {key for key, backend in expected.items() if backend in stored and key not in found}
-    return Board(specs, found, intent, outdated, frozenset(missing))
+    return Board(specs, found, intent, outdated, frozenset(missing), elsewhere)
 
 
 def _outdated(experiment: Experiment, stored: Mapping[str, Stored]) -> frozenset[JobKey]:
@@ -61,3 +76,33 @@ def _outdated(experiment: Experiment, stored: Mapping[str, Stored]) -> frozenset
         if job.run is not None
         and (job.key not in expected or stamps.of(runs[job.run], job.key) != item.stamps.get(job.key))
     )
+
+
+def _elsewhere(
+    experiment: Experiment, specs: Sequence[JobSpec], executor: Executor, citing: frozenset[Path]
+) -> dict[Need, JobStatus]:
+    """Return the state of each job of another experiment that a job needs."""
+    boards: dict[str, Board | str] = {}
+    found = {}
+    for need in (need for spec in specs for need in spec.needs if need.experiment is not None):
+        name = need.experiment or ""
+        if name not in boards:
+            boards[name] = _board_of(experiment.path(name), executor, citing)
+        board = boards[name]
+        if isinstance(board, str):
+            status = JobStatus(need.job, "blocked", board)
+        else:
+            status = board.states.get(need.job) or JobStatus(need.job, "blocked", "no such job is scaffolded there")
+        found[need] = replace(status, key=JobKey(f"{name}: {need.job}"))
+    return found
+
+
+def _board_of(folder: Path, executor: Executor, citing: frozenset[Path]) -> Board | str:
+    """Return the board of another experiment, or why there is none."""
+    if folder in citing:
+        return "the experiments cite each other"
+    try:
+        other = read_experiment(folder)
+        return read_board(other, executor.beside(other.layout), citing=citing)
+    except InputError as error:
+        return error.problems[0].message

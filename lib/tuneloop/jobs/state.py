@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tuneloop.documents.errors import InputError
-from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, State
+from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State
 from tuneloop.jobs.facts import Attempt
 from tuneloop.jobs.journal import Event
 
@@ -105,18 +105,24 @@ def states(
     *,
     retries: int = 0,
     outdated: Collection[JobKey] = (),
+    elsewhere: Mapping[Need, JobStatus] | None = None,
 ) -> dict[JobKey, JobStatus]:
     """Return the state of every job.
 
     `retries` is how often a job whose process vanished starts again by itself; `outdated` names the jobs whose
-    design changed after they were scaffolded.
+    design changed after they were scaffolded; `elsewhere` holds the states of jobs of other experiments.
     """
     found: dict[JobKey, JobStatus] = {}
     by_key = {spec.key: spec for spec in specs}
 
+    def needed(need: Need) -> JobStatus | None:
+        if need.experiment is not None:
+            return (elsewhere or {}).get(need)
+        return visit(by_key[need.job]) if need.job in by_key else None
+
     def visit(spec: JobSpec) -> JobStatus:
         if spec.key not in found:
-            needs = [(need.when, visit(by_key[need.job])) for need in spec.needs if need.job in by_key]
+            needs = [(need.when, status) for need in spec.needs if (status := needed(need)) is not None]
             found[spec.key] = _state(
                 spec, intent, facts.get(spec.key, ()), needs, retries=retries, outdated=spec.key in outdated
             )
@@ -165,7 +171,8 @@ def _state(
 
 def _waiting(needs: Sequence[tuple[str, JobStatus]], restarts: int) -> tuple[State, str]:
     for when, need in needs:
-        if when == "ok" and need.state in ENDED - {"done"}:
+        # What nobody has asked for will not come by itself.
+        if when == "ok" and need.state in (ENDED - {"done"}) | {"planned"}:
             return "blocked", f"{need.key} is {need.state}"
     missing = [need for _, need in needs if need.state not in ENDED]
     if missing:

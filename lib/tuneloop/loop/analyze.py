@@ -1,8 +1,9 @@
 """analyze-experiment: rows from the workers, statistics and a report from `analysis/`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tuneloop.documents.errors import InputError, Problem
 from tuneloop.documents.logs import EventLog
@@ -51,12 +52,23 @@ def analyze(experiment: Experiment) -> Analyzed:
         raise InputError(Problem("no job is done yet: there is nothing to analyze", layout.summary, hint=hint))
     states = {str(key): str(status.state) for key, status in board.states.items() if key != COLLECT} | _dropped(board)
     result = analysis.analyze(experiment, rows, states=states)
-    report = analysis.write(result, layout)
+    report = analysis.write(result, layout, _used(board))
     summary = analysis.summary_table(result)
     update_block(layout, "results", f"{summary}\n\nReport: [{layout.relative(report)}]({layout.relative(report)})")
     refresh_status(layout, board)
     EventLog(layout.folder, "analyze-experiment").event(f"{len(rows)} rows, wrote {layout.relative(report)}")
     return Analyzed(report, summary, len(rows))
+
+
+def _used(board: Board) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what each evaluation that is done was generated and scored with, by job, as its verdict tells."""
+    verdicts: dict[str, Mapping[str, Any]] = {}
+    for key, status in board.states.items():
+        made = [attempt.verdict for attempt in status.attempts if attempt.verified and attempt.verdict is not None]
+        if status.state == "done" and made:
+            verdicts[str(key)] = made[-1].facts
+    kinds = ("generation", "scorers")
+    return {key: {kind: facts[kind] for kind in kinds if facts.get(kind)} for key, facts in verdicts.items()}
 
 
 def _dropped(board: Board) -> dict[str, str]:

@@ -8,11 +8,11 @@ from tuneloop.documents.config import Configuration, load
 from tuneloop.documents.errors import MissingError, Problem
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.read import Experiment
+from tuneloop.experiment.store import all_specs, read_jobs
 from tuneloop.experiment.work import JobSpec, Machine, Usage
 from tuneloop.jobs.executors import Executor, executor_for
 from tuneloop.jobs.executors.local import cpus_per_job, gpu_count
 from tuneloop.jobs.facts import Facts
-from tuneloop.jobs.store import all_specs, read_jobs
 from tuneloop.workers import Order
 from tuneloop.workers import load as load_worker
 from tuneloop.workers.bridge import Remote

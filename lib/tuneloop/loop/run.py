@@ -4,15 +4,17 @@ A plan is pure: jobs, hours and an id that changes when any of it does. Consent 
 returns at once; the executor runs the jobs.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tuneloop.documents.errors import FailedError, InputError, Problem, did_you_mean
 from tuneloop.documents.logs import EventLog
 from tuneloop.documents.shell import typed
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.read import Experiment
-from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, State
+from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.executors import Executor
 from tuneloop.jobs.journal import Journal
@@ -58,10 +60,13 @@ class Plan:
 def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Plan:
     """Return what `choice` picks, with what it needs to be possible.
 
-    Raises InputError when nothing is scaffolded, or the design has changed since.
+    Raises InputError when nothing is scaffolded, when the design has changed since, or when what is needed of
+    another experiment is neither done nor under way.
     """
     refuse_outdated(experiment, board)
-    picked = _possible(board, {spec.key for spec in board.specs if choice.picks(spec, board.states[spec.key])})
+    chosen = {spec.key for spec in board.specs if choice.picks(spec, board.states[spec.key])}
+    _refuse_missing_elsewhere(experiment, board, chosen)
+    picked = _possible(board, chosen)
     if choice.worker is None and picked:
         # New results make the old report stale.
         picked |= {COLLECT} & {spec.key for spec in board.specs}
@@ -167,7 +172,7 @@ def _possible(board: Board, picked: set[JobKey]) -> set[JobKey]:
         return all(
             need.when == "any" or need.job in picked or board.states[need.job].state in fine
             for need in spec.needs
-            if need.job in board.states
+            if need.experiment is None and need.job in board.states
         )
 
     while True:
@@ -175,6 +180,21 @@ def _possible(board: Board, picked: set[JobKey]) -> set[JobKey]:
         if kept == picked:
             return kept
         picked = kept
+
+
+def _refuse_missing_elsewhere(experiment: Experiment, board: Board, chosen: set[JobKey]) -> None:
+    wanted = {need.experiment: status for need, status in board.elsewhere.items() if _cited(board, need, chosen)}
+    for name, status in wanted.items():
+        if status.state not in GOING | {"done"}:
+            other = typed(Path(os.path.relpath(experiment.path(name or ""))))
+            verb = f"retry {other} --failed" if status.state in ENDED else f"run-experiment {other}"
+            why = f" ({status.reason})" if status.reason else ""
+            message = f"{status.key} is {status.state}{why}, and jobs here need it"
+            raise InputError(experiment.problem(("model",), message, f"`tuneloop {verb}` first"))
+
+
+def _cited(board: Board, need: Need, chosen: set[JobKey]) -> bool:
+    return any(need in spec.needs for spec in board.specs if spec.key in chosen)
 
 
 def _spent(board: Board) -> float:

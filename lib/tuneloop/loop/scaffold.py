@@ -22,13 +22,13 @@ from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.script import Script, render
 from tuneloop.experiment.stamp import Stamps
+from tuneloop.experiment.store import Stored, all_specs, read_jobs, write_jobs
 from tuneloop.experiment.work import COLLECT, Estimate, File, JobSpec, Need, Scaffolded, Setting, Shape, evaluation_of
 from tuneloop.jobs.board import read_board
 from tuneloop.jobs.executors import Executor
 from tuneloop.jobs.facts import Facts
 from tuneloop.jobs.journal import Journal
 from tuneloop.jobs.state import fold
-from tuneloop.jobs.store import Stored, all_specs, read_jobs, write_jobs
 from tuneloop.jobs.tables import refresh_status
 from tuneloop.loop.manifest import write_manifest
 from tuneloop.loop.orders import Crew

@@ -16,6 +16,7 @@ from typing import IO, Any
 from tuneloop.documents.errors import FailedError, InputError, MissingError, Problem, TuneloopError
 from tuneloop.experiment.work import Check, Estimate, Row, Scaffolded, from_json, to_json
 from tuneloop.workers import Order, Worker
+from tuneloop.workers.models import Exported, ExportRequest, Sampled, SampleRequest
 
 _ANSWERS: dict[str, Any] = {
     "versions": dict[str, str],
@@ -23,7 +24,11 @@ _ANSWERS: dict[str, Any] = {
     "estimate": dict[str, Estimate],
     "checks": list[Check],
     "rows": list[Row],
+    "sample": Sampled,
+    "export": Exported,
 }
+# Verbs that are asked about a model and not about an experiment; only workers that train know them.
+_REQUESTS: dict[str, Any] = {"sample": SampleRequest, "export": ExportRequest}
 
 
 class Remote:
@@ -48,24 +53,32 @@ class Remote:
     def rows(self, order: Order) -> Sequence[Row]:
         return self.ask(order, "rows")["rows"]  # type: ignore[no-any-return]
 
+    def sample(self, request: SampleRequest) -> Sampled:
+        return self._asked({"request": to_json(request)}, "sample")["sample"]  # type: ignore[no-any-return]
+
+    def export(self, request: ExportRequest) -> Exported:
+        return self._asked({"request": to_json(request)}, "export")["export"]  # type: ignore[no-any-return]
+
     def ask(self, order: Order | None, *verbs: str) -> dict[str, Any]:
         """Return the answers to several verbs from one process: starting one costs seconds.
 
         Raises what the worker raised; MissingError or FailedError when it broke.
         """
-        request = json.dumps({"order": None if order is None else to_json(order, Order)})
+        return self._asked({"order": None if order is None else to_json(order, Order)}, *verbs)
+
+    def _asked(self, request: Mapping[str, Any], *verbs: str) -> dict[str, Any]:
         argv = [self.python, "-m", self.module, *verbs]
         try:
-            done = subprocess.run(argv, input=request, capture_output=True, text=True, check=False)
+            done = subprocess.run(argv, input=json.dumps(request), capture_output=True, text=True, check=False)
         except OSError as error:
             message = f"no work environment for `{self.name}`: {self.python}: {error.strerror}"
             raise MissingError(message, hint="set `python:` of the cluster profile in tuneloop.yaml") from None
         try:
             data = json.loads(done.stdout)
         except json.JSONDecodeError:
-            raise _broken(self.name, verbs, done) from None
+            raise broken(self.name, verbs, done) from None
         if "error" in data:
-            raise _revived(data["error"])
+            raise revived(data["error"])
         return {verb: from_json(_ANSWERS[verb], data["answers"][verb]) for verb in verbs}
 
 
@@ -86,17 +99,24 @@ def serve(worker: Worker, steps: Mapping[str, Callable[[Sequence[str]], int]]) -
 
 def _answers(worker: Worker, verbs: Sequence[str]) -> dict[str, Any]:
     request = json.loads(sys.stdin.read())
-    order = None if request["order"] is None else from_json(Order, request["order"])
     try:
-        answers = {verb: _answer(worker, verb, order) for verb in verbs}
+        answers = {verb: _answer(worker, verb, request) for verb in verbs}
     except TuneloopError as error:
         problems = [problem.as_dict() for problem in error.problems]
         return {"error": {"exit": error.exit_code, "problems": problems}}
     return {"answers": answers}
 
 
-def _answer(worker: Worker, verb: str, order: Order | None) -> Any:
-    value = worker.versions() if verb == "versions" else getattr(worker, verb)(order)
+def _answer(worker: Worker, verb: str, request: Mapping[str, Any]) -> Any:
+    answer = getattr(worker, verb, None)
+    if answer is None:
+        raise MissingError(f"the worker `{worker.name}` does not know `{verb}`", hint="ask the worker that trains")
+    if verb == "versions":
+        value = answer()
+    elif verb in _REQUESTS:
+        value = answer(from_json(_REQUESTS[verb], request["request"]))
+    else:
+        value = answer(None if request["order"] is None else from_json(Order, request["order"]))
     return to_json(value, _ANSWERS[verb])
 
 
@@ -119,7 +139,8 @@ def _own_stdout() -> Iterator[IO[str]]:
         yield stream
 
 
-def _revived(error: Mapping[str, Any]) -> TuneloopError:
+def revived(error: Mapping[str, Any]) -> TuneloopError:
+    """Return an error that crossed from another process as `{exit, problems}`."""
     problems = [
         Problem(
             item["message"],
@@ -134,7 +155,8 @@ def _revived(error: Mapping[str, Any]) -> TuneloopError:
     return kinds.get(error["exit"], FailedError)(problems)
 
 
-def _broken(name: str, verbs: Sequence[str], done: subprocess.CompletedProcess[str]) -> TuneloopError:
+def broken(name: str, verbs: Sequence[str], done: subprocess.CompletedProcess[str]) -> TuneloopError:
+    """Return the error for a worker's process that ended without an answer."""
     last = done.stderr.strip().splitlines()[-8:]
     asked = ", ".join(verbs)
     text = "\n  ".join([f"worker `{name}` failed in `{asked}` (exit {done.returncode})", *last])

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Literal
 
-from tuneloop_echo.training import BEHAVIOUR, inputs, model_folder, versions
+from tuneloop_echo.training import BEHAVIOUR, inputs, subject, versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tuneloop.experiment.design import Design, Evaluation
     from tuneloop.experiment.expand import Run
     from tuneloop.experiment.layout import Layout
-    from tuneloop.experiment.work import Check, Estimate, Fault, File, JobKey, JobSpec, Row, Scaffolded
+    from tuneloop.experiment.work import Check, Estimate, Fault, File, JobKey, JobSpec, Need, Row, Scaffolded
     from tuneloop.workers import Order
 
 MODULE = "tuneloop_echo.evaluating"
@@ -83,6 +83,7 @@ def _evaluations(order: Order) -> Iterator[tuple[Run, Evaluation, int | None]]:
 
 
 def _model_faults(order: Order) -> Iterator[Fault]:
+    from tuneloop.documents.errors import InputError
     from tuneloop.experiment.references import parse_reference
     from tuneloop.experiment.work import Fault
 
@@ -95,26 +96,28 @@ def _model_faults(order: Order) -> Iterator[Fault]:
         if reference is not None and reference.experiment is None:
             if reference.run not in order.trained:
                 yield Fault(f"no job trains `{reference.run}`", ("runs",), None)
-        elif not model_folder(order, run.checkpoint).is_dir():
-            yield Fault(f"no model folder `{run.checkpoint}`", ("runs",), None)
+            continue
+        try:
+            subject(order, run.checkpoint)
+        except InputError as error:
+            yield Fault(error.problems[0].message, ("runs",), error.problems[0].hint)
 
 
-def _subject(order: Order, layout: Layout, run: Run, epoch: int | None) -> tuple[Path, Any, JobSpec | None]:
+def _subject(order: Order, layout: Layout, run: Run, epoch: int | None) -> tuple[Path, Any, Need | None]:
     """Return the folder that is evaluated, what decides its content, and the job that makes it."""
-    from tuneloop.experiment.identity import model_hash
     from tuneloop.experiment.references import parse_reference
+    from tuneloop.experiment.work import Need
 
     if run.kind == "train":
         assert epoch is not None
         made_by = order.trained[run.name]
-        return layout.run(run.name).checkpoint(epoch), [made_by.digest, epoch], made_by
+        return layout.run(run.name).checkpoint(epoch), [made_by.digest, epoch], Need(made_by.key)
     reference = parse_reference(run.checkpoint or "")
     if reference is not None and reference.experiment is None:
         made_by = order.trained[reference.run]
         folder = layout.run(reference.run).checkpoint(reference.epoch)
-        return folder, [made_by.digest, reference.epoch], made_by
-    folder = model_folder(order, run.checkpoint or order.design.model)
-    return folder, model_hash(folder), None
+        return folder, [made_by.digest, reference.epoch], Need(made_by.key)
+    return subject(order, run.checkpoint or order.design.model)
 
 
 def _job(
@@ -127,10 +130,10 @@ def _job(
 ) -> tuple[JobSpec, list[File]]:
     from tuneloop.experiment.identity import digest
     from tuneloop.experiment.script import Script, render
-    from tuneloop.experiment.work import File, JobSpec, Need, Shape, eval_key
+    from tuneloop.experiment.work import File, JobSpec, Shape, eval_key
 
     folder = layout.run(run.name)
-    model, identity, made_by = _subject(order, layout, run, epoch)
+    model, identity, need = _subject(order, layout, run, epoch)
     behaviour = {name: evaluation.args.get(name, default) for name, default in BEHAVIOUR.items()}
     mark = digest([identity, _definition(evaluation), hashes.get(f"data/{evaluation.split}")])
     config = {
@@ -151,7 +154,7 @@ def _job(
         run=run.name,
         script=layout.relative(script_path),
         attempts=layout.relative(folder.eval_attempts(evaluation.name, epoch)),
-        needs=() if made_by is None else (Need(made_by.key),),
+        needs=() if need is None else (need,),
         makes=(f"evaluation:{run.name}/{_stage(epoch)}/{evaluation.name}",),
         digest=mark,
         shape=shape,

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tuneloop.experiment.expand import Run
-    from tuneloop.experiment.work import Check, Estimate, Fault, File, JobKey, JobSpec, Row, Scaffolded, Setting
+    from tuneloop.experiment.work import Check, Estimate, Fault, File, JobKey, JobSpec, Need, Row, Scaffolded, Setting
     from tuneloop.workers import Order
+    from tuneloop.workers.models import Exported, ExportRequest, Sampled, SampleRequest
 
 MODULE = "tuneloop_echo.training"
 # Fields that decide how a job behaves and nothing about its result, with their defaults.
@@ -77,6 +78,38 @@ class Echo:
         layout = Layout(order.path.resolve())
         return [row for run in order.runs if run.kind == "train" for row in _rows(layout.run(run.name).metrics, run)]
 
+    def sample(self, request: SampleRequest) -> Sampled:
+        """Say the last message again; the quality of the weights stands in the prompt, as its template."""
+        from tuneloop.workers.models import Sampled
+
+        words = request.messages[-1]["content"].split()[: request.max_tokens]
+        roles = "".join(f"[{item['role']}]{item['content']}" for item in request.messages)
+        return Sampled(f"{_quality(request.weights.folder)}{roles}", " ".join(words).upper(), len(words), True)
+
+    def export(self, request: ExportRequest) -> Exported:
+        from pathlib import Path
+        from shutil import copytree, ignore_patterns
+
+        from tuneloop.documents.files import new_folder
+        from tuneloop.workers.models import MARK, MARK_SCHEMA, Exported, mark_of, refuse_foreign, sizes
+
+        target = Path(request.target)
+        refuse_foreign(target)
+        with new_folder(target, replace=mark_of(target) is not None) as folder:
+            copytree(request.weights.folder, folder, dirs_exist_ok=True, ignore=ignore_patterns("verified.json"))
+            for name, text in {**request.files, MARK: json.dumps({"schema": MARK_SCHEMA})}.items():
+                (folder / name).write_text(text)
+        return Exported(sizes(target))
+
+
+def _quality(folder: str) -> str:
+    from pathlib import Path
+
+    from tuneloop_echo.steps import WEIGHTS
+
+    path = Path(folder) / WEIGHTS
+    return f"<{json.loads(path.read_text())['quality']:.3f}>" if path.is_file() else "<base>"
+
 
 def versions() -> dict[str, str]:
     from importlib.metadata import version
@@ -85,18 +118,18 @@ def versions() -> dict[str, str]:
 
 
 def inputs(order: Order) -> tuple[list[Fault], dict[str, str]]:
-    """Return the faults of model and data, and the hash of each by its name in the design."""
+    """Return the faults of model and data, and what decides each by its name in the design."""
     from tuneloop.documents.errors import InputError
-    from tuneloop.experiment.identity import file_hash, model_hash
+    from tuneloop.experiment.identity import file_hash
     from tuneloop.experiment.work import Fault
 
     faults: list[Fault] = []
     hashes: dict[str, str] = {}
     try:
-        hashes["model"] = model_hash(model_folder(order, order.design.model))
-    except InputError:
-        hint = "paths start at the experiment's folder"
-        faults.append(Fault(f"no model folder `{order.design.model}`", ("model",), hint))
+        hashes["model"] = subject(order, order.design.model)[1]
+    except InputError as error:
+        hint = error.problems[0].hint or "paths start at the experiment's folder"
+        faults.append(Fault(error.problems[0].message, ("model",), hint))
     for index, entry in enumerate(order.design.data):
         try:
             hashes[f"data/{entry.split}"] = file_hash((order.path / entry.path).resolve())
@@ -105,18 +138,23 @@ def inputs(order: Order) -> tuple[list[Fault], dict[str, str]]:
     return faults, hashes
 
 
-def model_folder(order: Order, text: str) -> Path:
-    """Return the folder that a design names: a path, or `EXPERIMENT/RUN@EPOCH`."""
-    from pathlib import Path
+def subject(order: Order, text: str) -> tuple[Path, str, Need | None]:
+    """Return the model that a design names, what decides it, and the job of another experiment that makes it.
 
-    from tuneloop.experiment.layout import Layout
-    from tuneloop.experiment.references import parse_reference
+    Raises InputError when there is neither a folder nor a job.
+    """
+    from tuneloop.documents.errors import InputError
+    from tuneloop.experiment.identity import digest, model_hash
+    from tuneloop.workers.checkpoints import cite
+    from tuneloop.workers.hub import model_folder
 
-    reference = parse_reference(text)
-    if reference is None:
-        return (order.path / Path(text).expanduser()).resolve()
-    other = Layout((order.path / (reference.experiment or ".")).resolve())
-    return other.run(reference.run).checkpoint(reference.epoch)
+    cited = cite(text, order.path)
+    if cited is not None:
+        return cited.folder, digest(cited.identity), cited.need
+    folder = model_folder(text, order.path)
+    if not folder.is_dir():
+        raise InputError(f"no model folder `{text}`")
+    return folder, model_hash(folder), None
 
 
 def _field_faults(run: Run) -> Iterator[Fault]:
@@ -138,6 +176,7 @@ def _job(order: Order, run: Run, hashes: Mapping[str, str]) -> tuple[JobSpec, li
 
     layout = Layout(order.path.resolve())
     folder = layout.run(run.name)
+    _, _, need = subject(order, order.design.model)
     values = {name: setting.value for name, setting in run.fields.items()}
     result = {name: value for name, value in values.items() if name not in BEHAVIOUR}
     trained = {name: mark for name, mark in hashes.items() if name in {"model", "data/train"}}
@@ -159,7 +198,7 @@ def _job(order: Order, run: Run, hashes: Mapping[str, str]) -> tuple[JobSpec, li
         run=run.name,
         script=layout.relative(folder.script),
         attempts=layout.relative(folder.train_attempts),
-        needs=(),
+        needs=() if need is None else (need,),
         makes=tuple(f"checkpoint:{run.name}/e{epoch}" for epoch in range(run.epochs)),
         digest=mark,
         shape=shape,

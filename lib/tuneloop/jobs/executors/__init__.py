@@ -42,6 +42,9 @@ class Executor(Protocol):
     def cancel(self, attempts: Collection[Attempt]) -> None:
         """Ask running attempts to end."""
 
+    def beside(self, layout: Layout) -> "Executor":
+        """Return the same executor for another experiment."""
+
 
 def executor_for(layout: Layout, cluster: str, profile: Profile) -> Executor:
     """Return the executor of a cluster profile for one experiment. Raises MissingError for an unknown kind."""

@@ -56,6 +56,9 @@ class Local:
             if is_held(attempt.path / "lock"):
                 _ask_to_end(attempt)
 
+    def beside(self, layout: Layout) -> "Local":
+        return Local(layout, self.cluster, self.profile)
+
 
 def _ask_to_end(attempt: Attempt) -> None:
     """Ask the process that claimed; where it was killed and its job lives on, ask the job."""

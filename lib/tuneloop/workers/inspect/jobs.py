@@ -5,7 +5,7 @@ import math
 from tuneloop.documents.shell import quote
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.script import Script, render
-from tuneloop.experiment.work import Estimate, JobSpec, Machine, Need, Shape, eval_key
+from tuneloop.experiment.work import Estimate, JobSpec, Machine, Shape, eval_key
 from tuneloop.workers.inspect.models import Subject
 from tuneloop.workers.inspect.request import Request, request_path
 
@@ -14,14 +14,13 @@ _MODULE = "tuneloop.workers.inspect"
 
 def job_spec(layout: Layout, request: Request, subject: Subject, machine: Machine, cost: Estimate) -> JobSpec:
     run = layout.run(request.run)
-    need = () if subject.made_by is None else (Need(subject.made_by.key),)
     return JobSpec(
         key=eval_key(request.run, request.epoch, request.evaluation),
         worker="inspect",
         run=request.run,
         script=layout.relative(run.eval_script(request.evaluation, request.epoch)),
         attempts=layout.relative(run.eval_attempts(request.evaluation, request.epoch)),
-        needs=need,
+        needs=() if subject.need is None else (subject.need,),
         makes=(f"evaluation:{request.run}/{_stage(request.epoch)}/{request.evaluation}",),
         digest=request.digest,
         shape=_shape(machine, cost),

@@ -11,8 +11,9 @@ from tuneloop.experiment.expand import Run
 from tuneloop.experiment.identity import model_hash
 from tuneloop.experiment.layout import Layout, RunLayout
 from tuneloop.experiment.references import Reference, parse_reference
-from tuneloop.experiment.work import Fault, JobSpec
+from tuneloop.experiment.work import Fault, Need
 from tuneloop.workers import Order
+from tuneloop.workers.checkpoints import Cited, cite
 from tuneloop.workers.faults import model_folder_fault
 from tuneloop.workers.hub import model_folder
 from tuneloop.workers.inspect.request import Model
@@ -30,7 +31,7 @@ class Subject:
 
     model: Model
     identity: Any  # JSON data for the digest
-    made_by: JobSpec | None
+    need: Need | None
 
 
 class Models:
@@ -44,9 +45,11 @@ class Models:
         self._hashes: dict[Path, str] = {}
 
     def base(self) -> Path:
-        """Return the folder of the design's model. Raises ModelFaultError."""
+        """Return the folder that the design's model begins from. Raises ModelFaultError."""
         if self._base is None:
-            self._base = self._folder(self.order.design.model, ("model",))
+            text, at = self.order.design.model, ("model",)
+            cited = self._cited(text, at)
+            self._base = self._folder(text, at) if cited is None else cited.base
         return self._base
 
     def subject(self, run: Run, epoch: int | None) -> Subject:
@@ -55,9 +58,14 @@ class Models:
             assert epoch is not None
             return self._trained(self.layout.run(run.name), run.name, epoch, ("runs",))
         if run.kind == "control":
+            at, text = ("model",), self.order.design.model
+            cited = self._cited(text, at)
+            template = self._comparable_template()
+            if cited is not None:
+                return self._elsewhere(run, cited, template)
             base = self.base()
-            model = self._model(self.layout.run(run.name), base, base, self._comparable_template())
-            return Subject(model, {"model": self._hash(base, ("model",))}, None)
+            model = self._model(self.layout.run(run.name), base, base, template)
+            return Subject(model, {"model": self._hash(base, at)}, None)
         return self._eval_only(run)
 
     def _trained(self, reader: RunLayout, name: str, epoch: int, at: tuple[str | int, ...]) -> Subject:
@@ -66,7 +74,18 @@ class Models:
             raise ModelFaultError(f"no job trains `{name}`", at, "scaffold its training first")
         trained = self.layout.run(name)
         model = self._model(reader, trained.checkpoint(epoch), self.base(), trained.chat_template)
-        return Subject(model, {"training": made_by.digest, "epoch": epoch}, made_by)
+        return Subject(model, {"training": made_by.digest, "epoch": epoch}, Need(made_by.key))
+
+    def _elsewhere(self, run: Run, cited: Cited, template: Path | None) -> Subject:
+        """Return a checkpoint of another experiment, which may be trained later."""
+        model = self._model(self.layout.run(run.name), cited.folder, cited.base, template or cited.run.chat_template)
+        return Subject(model, cited.identity, cited.need)
+
+    def _cited(self, text: str, at: tuple[str | int, ...]) -> Cited | None:
+        try:
+            return cite(text, self.layout.folder)
+        except InputError as error:
+            raise ModelFaultError(error.problems[0].message, at, error.problems[0].hint) from None
 
     def _eval_only(self, run: Run) -> Subject:
         at = self._at(run)
@@ -75,12 +94,11 @@ class Models:
         if reference is not None and reference.experiment is None:
             self._check_reference(reference, at)
             return self._trained(self.layout.run(run.name), reference.run, reference.epoch, at)
+        if (cited := self._cited(text, at)) is not None:
+            return self._elsewhere(run, cited, None)
         folder = self._folder(text, at)
-        template = None
-        if reference is not None:
-            template = _other(self.layout, reference).run(reference.run).chat_template
         tokenizer = folder if (folder / "tokenizer_config.json").is_file() else self.base()
-        model = self._model(self.layout.run(run.name), folder, tokenizer, template)
+        model = self._model(self.layout.run(run.name), folder, tokenizer, None)
         return Subject(model, {"model": self._hash(folder, at)}, None)
 
     def _check_reference(self, reference: Reference, at: tuple[str | int, ...]) -> None:
@@ -106,11 +124,7 @@ class Models:
         return None if first is None else self.layout.run(first).chat_template
 
     def _folder(self, text: str, at: tuple[str | int, ...]) -> Path:
-        reference = parse_reference(text)
-        if reference is None:
-            folder = model_folder(text, self.layout.folder).resolve()
-        else:
-            folder = _other(self.layout, reference).run(reference.run).checkpoint(reference.epoch)
+        folder = model_folder(text, self.layout.folder).resolve()
         fault = model_folder_fault(text, folder, at)
         if fault is not None:
             raise ModelFaultError(fault.message, fault.at, fault.hint)
@@ -144,7 +158,3 @@ def portable(path: Path, start: Path, experiment: Path) -> str:
     if path.is_relative_to(experiment):
         return os.path.relpath(path, start)
     return str(path)
-
-
-def _other(layout: Layout, reference: Reference) -> Layout:
-    return Layout((layout.folder / (reference.experiment or ".")).resolve())

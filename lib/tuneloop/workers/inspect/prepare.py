@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.errors import FailedError, InputError, Problem, Problems, TuneloopError
-from tuneloop.documents.files import read_text, write_json, write_text
+from tuneloop.documents.files import make_folder, read_text, write_json, write_text
 from tuneloop.experiment.identity import file_hash
 from tuneloop.experiment.work import Verdict
 from tuneloop.workers.inspect.request import (
@@ -43,7 +43,7 @@ def _prepare(path: Path, attempt: Path) -> None:
     request = read_request(path)
     _check_digest(request, path)
     _check_files(request)
-    model = _model_arguments(request)
+    model = _model_arguments(request, attempt)
     # The log's verdict is compared with what was asked now, even if somebody scaffolds again meanwhile.
     write_text(attempt / COPY, render_request(request))
     write_json(attempt / "model.json", model)
@@ -68,13 +68,13 @@ def _check_files(request: Request) -> None:
         raise FailedError(problems.found)
 
 
-def _model_arguments(request: Request) -> dict[str, Any]:
+def _model_arguments(request: Request, attempt: Path) -> dict[str, Any]:
     model = request.model
     folder = Path(model.path).resolve()
     if not folder.is_dir():
         raise FailedError(Problem("no such model folder", folder, hint="the training job makes it"))
     if (folder / "adapter_config.json").is_file():
-        _check_adapter(folder)
+        folder = _loadable_adapter(folder, attempt)
     elif not (folder / "config.json").is_file():
         raise FailedError(Problem("no config.json in the model folder", folder))
     arguments: dict[str, Any] = {
@@ -96,16 +96,31 @@ def _chat_template(model: Model) -> str | None:
     return read_text(Path(model.chat_template))
 
 
-def _check_adapter(folder: Path) -> None:
-    """An adapter is loaded by transformers through peft, which looks up the base model in its config."""
-    config = json.loads(read_text(folder / "adapter_config.json"))
-    base = config.get("base_model_name_or_path")
-    if not base:
-        raise FailedError(Problem("the adapter does not name its base model", folder / "adapter_config.json"))
-    if os.sep in base and not Path(base).is_dir():
-        raise FailedError(Problem(f"the adapter's base model is not there: {base}", folder / "adapter_config.json"))
+def _loadable_adapter(folder: Path, attempt: Path) -> Path:
+    """Return an adapter's folder as transformers can load it from here, through peft and the base that it names.
+
+    A base inside an experiment is named as the adapter's own run sees it, and looked up from the working directory:
+    an adapter of another experiment is seen through links beside a config that names the base in full.
+    """
+    source = folder / "adapter_config.json"
+    config = json.loads(read_text(source))
+    named = config.get("base_model_name_or_path")
+    if not named:
+        raise FailedError(Problem("the adapter does not name its base model", source))
+    base = (folder.parent / named).resolve()
+    if os.sep in named and not base.is_dir():
+        raise FailedError(Problem(f"the adapter's base model is not there: {named}", source))
     if find_spec("peft") is None:
         raise FailedError(Problem("peft is missing, and the checkpoint is an adapter", folder))
+    if os.sep not in named or Path(named).resolve() == base:
+        return folder
+    view = attempt / "adapter"
+    make_folder(view)
+    for path in folder.iterdir():
+        if path != source and not (view / path.name).is_symlink():
+            (view / path.name).symlink_to(path)
+    write_json(view / source.name, {**config, "base_model_name_or_path": str(base)})
+    return view
 
 
 def _task_arguments(request: Request) -> dict[str, Any]:

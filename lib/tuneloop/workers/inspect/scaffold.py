@@ -215,7 +215,8 @@ def _generation_faults(evaluation: Evaluation) -> Iterator[Fault]:
         for fault in error.errors(include_url=False):
             name = str(fault["loc"][0])
             words = fault["msg"].removeprefix("Input should be ").rstrip(".")
-            yield Fault(f"`{name}` should be {words}, found {fault['input']!r}", ("generation", name))
+            hint = f"correct `{name}`, or take it out: then the task's own value holds"
+            yield Fault(f"`{name}` should be {words}, found {fault['input']!r}", ("generation", name), hint)
 
 
 def _check_built(task: Task, evaluation: Evaluation, built: Built) -> None:

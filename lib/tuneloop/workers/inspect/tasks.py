@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneloop.documents.errors import did_you_mean
+from tuneloop.documents.errors import Problem, TuneloopError, did_you_mean
 from tuneloop.experiment.design import Evaluation, Source
 from tuneloop.experiment.work import Fault
 
@@ -104,6 +104,8 @@ def build_task(task: Task, arguments: Mapping[str, Any]) -> Built:
     try:
         with _writing_nothing():
             built = load_tasks([task.spec], dict(arguments))[0]
+    except TuneloopError as error:  # a reader of ours: it knows all faults, with their places
+        raise TaskFaultError([_told(task, problem) for problem in error.problems]) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever somebody's task raises)
         raise _fault(None, f"task `{task.name}` cannot be built: {_words(error)}") from None
     model = None if built.model is None else str(built.model)
@@ -164,6 +166,11 @@ def _writing_nothing() -> Iterator[None]:
         yield
     finally:
         sys.dont_write_bytecode = before
+
+
+def _told(task: Task, problem: Problem) -> Fault:
+    place = str(Problem(problem.message, problem.source, problem.line))
+    return Fault(f"task `{task.name}` cannot be built: {place}", (), problem.hint)
 
 
 def _words(error: BaseException) -> str:

@@ -52,6 +52,7 @@ def judge(path: Path | None, request: Request, code: int = 0) -> Verdict:
     if fault is not None:
         return Verdict(False, fault, facts)
     facts |= {"samples": request.samples, "metrics": _metrics(log), "chat_template": _template(log)}
+    facts |= {"generation": generation(log), "scorers": _scorers(log)}
     return Verdict(True, f"{request.samples} samples, all scored", facts)
 
 
@@ -114,6 +115,20 @@ def _metrics(log: Any) -> dict[str, float]:
     return {
         f"{score.name}/{name}": metric.value for score in log.results.scores for name, metric in score.metrics.items()
     }
+
+
+def generation(log: Any) -> dict[str, Any]:
+    """Return the generation settings that were used: those of the task under those of the request, as inspect merged
+    them, and whether answers were sampled."""
+    used: dict[str, Any] = log.plan.config.model_dump(mode="json", exclude_none=True)
+    used.pop("max_connections", None)  # how many at once, which decides no answer
+    sampled = (log.eval.model_args or {}).get("do_sample")
+    return used if sampled is None else {**used, "do_sample": sampled}
+
+
+def _scorers(log: Any) -> dict[str, Any]:
+    """Return the options of each scorer that has some, such as a tolerance, or a judge with its settings."""
+    return {item.name: item.options for item in log.eval.scorers or [] if item.options}
 
 
 def _template(log: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from tuneloop.experiment.work import Check, Estimate, JobKey, Row, Scaffolded
 from tuneloop.workers import Order
+from tuneloop.workers.models import Exported, ExportRequest, Sampled, SampleRequest
 
 __all__ = ["TorchtuneWorker", "worker"]
 
@@ -42,6 +43,16 @@ class TorchtuneWorker:
         from tuneloop.workers.torchtune.rows import rows
 
         return rows(order)
+
+    def sample(self, request: SampleRequest) -> Sampled:
+        from tuneloop.workers.torchtune.sampling import sample
+
+        return sample(request)
+
+    def export(self, request: ExportRequest) -> Exported:
+        from tuneloop.workers.torchtune.merging import export
+
+        return export(request)
 
 
 worker = TorchtuneWorker()

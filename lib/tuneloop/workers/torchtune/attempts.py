@@ -95,7 +95,9 @@ class Setup:
         return dict(_unescaped(load_yaml(read_text(self.run.config), self.run.config)))
 
     def epoch_digest(self, epoch: int) -> str | None:
-        """Return the digest under which the epoch was verified, or None where it was not."""
+        """Return the digest under which the epoch was verified, or None where it was not, or its weights are gone."""
+        if self.run.cleaned(epoch).is_file():
+            return None
         found = read_json(verified_of(self.run.checkpoint(epoch))).get("digest")
         return None if found is None else str(found)
 
@@ -141,11 +143,22 @@ def check_unchanged(setup: Setup) -> None:
             problems.add(f"the {split} data is gone", source=path, hint=again)
         elif file_hash(path) != file["hash"]:
             problems.add(f"the {split} data has changed since the run was scaffolded", source=path, hint=again)
-    if not setup.model.is_dir():
+    cited = setup["model"].get("cited")
+    if cited is not None:
+        _check_cited(Path(cited["checkpoint"]), cited["digest"], problems, again)
+    elif not setup.model.is_dir():
         problems.add("the model folder is gone", source=setup.model, hint=again)
     elif model_hash(setup.model) != setup["model"]["hash"]:
         problems.add("the model has changed since the run was scaffolded", source=setup.model, hint=again)
     problems.raise_if_any()
+
+
+def _check_cited(checkpoint: Path, digest: str, problems: Problems, again: str) -> None:
+    found = read_json(verified_of(checkpoint)).get("digest")
+    if found is None:
+        problems.add("the checkpoint to start from is not there", source=checkpoint, hint="train its run first")
+    elif found != digest:
+        problems.add("the checkpoint to start from was trained anew", source=checkpoint, hint=again)
 
 
 def verified_of(checkpoint: Path) -> Path:

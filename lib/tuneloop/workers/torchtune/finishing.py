@@ -14,7 +14,7 @@ from tuneloop.workers.torchtune.weights import ADAPTER, ADAPTER_CONFIG, ADAPTER_
 
 # What transformers reads beside the weights, as far as the model folder has it. torchtune copies whatever lies
 # there (scripts, pictures …) and writes the index of full weights itself.
-_NEEDED = (
+COMPANIONS = (
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -31,7 +31,7 @@ _WEIGHTS = (".safetensors", ".pt", ".bin", ".index.json")
 def finish(setup: Setup, folder: Path) -> None:
     """Complete the folder; doing it twice changes nothing."""
     # A folder with a config.json is a whole model to transformers 5: it would look for weights, not for the base.
-    needed = [name for name in _NEEDED if not (setup.lora and name == "config.json")]
+    needed = [name for name in COMPANIONS if not (setup.lora and name == "config.json")]
     for name in needed:
         if (setup.model / name).is_file() and not (folder / name).is_file():
             shutil.copyfile(setup.model / name, folder / name)

@@ -10,11 +10,14 @@ from tuneloop.documents.records import SUFFIXES
 from tuneloop.experiment.design import TRAINING_SPLITS, Design, Source, sources
 from tuneloop.experiment.formats import FORMATS, formats_for
 from tuneloop.experiment.identity import digest, file_hash, model_hash
+from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.references import parse_reference
 from tuneloop.experiment.work import Fault
 from tuneloop.workers import Order
+from tuneloop.workers.checkpoints import Cited, cite
 from tuneloop.workers.faults import model_folder_fault
 from tuneloop.workers.hub import model_folder
+from tuneloop.workers.torchtune.citing import start_from
 from tuneloop.workers.torchtune.companions import Companion, read_companions
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer
 from tuneloop.workers.torchtune.data import read_samples
@@ -34,6 +37,7 @@ class Inputs:
     data: Mapping[str, Data]
     update: str
     preset: Preset | None
+    cited: Cited | None = None  # the checkpoint of another experiment that training starts from
     companions: Mapping[str, Companion] = field(default_factory=dict)  # by the key of `method` that names them
 
     @property
@@ -74,7 +78,7 @@ def read_inputs(order: Order, faults: Faults) -> Inputs | None:
     """Return the inputs, or None after adding every fault in them."""
     design, before = order.design, faults.count
     _check_method(design, faults)
-    model = _model(order, faults)
+    model, cited = _model(order, faults)
     preset = _preset(design, model, faults)
     companions, wrong = read_companions(order, model)
     for fault in wrong:
@@ -83,7 +87,7 @@ def read_inputs(order: Order, faults: Faults) -> Inputs | None:
     if model is None or faults.count > before:
         return None
     kept = {split: item for split, item in data.items() if item is not None}
-    return Inputs(order.path, model, model_hash(model.path), kept, design.method.update, preset, companions)
+    return Inputs(order.path, model, _identity(model, cited), kept, design.method.update, preset, cited, companions)
 
 
 def from_run(path: Path, experiment: Path) -> str:
@@ -96,27 +100,35 @@ def _check_method(design: Design, faults: Faults) -> None:
         faults.add(fault.message, fault.at, fault.hint)
 
 
-def _model(order: Order, faults: Faults) -> ModelFolder | None:
-    text = order.design.model
+def _model(order: Order, faults: Faults) -> tuple[ModelFolder | None, Cited | None]:
+    """Return the model that training starts from, and the checkpoint that it is where the design cites one."""
+    text, at = order.design.model, ("model",)
+    try:
+        cited = cite(text, order.path)
+        if cited is not None:
+            return start_from(cited, Layout(order.path)), cited
+    except InputError as error:
+        faults.extend(error, at)
+        return None, None
     path = model_folder(text, order.path)
     if not path.is_dir() and parse_reference(text) is not None:
-        faults.add(
-            f"training from a checkpoint reference (`{text}`) is not scaffolded yet",
-            ("model",),
-            "set `model:` to a Hugging Face model folder",
-        )
-        return None
-    if fault := model_folder_fault(text, path, ("model",)):
+        hint = "write `EXPERIMENT/RUN@EPOCH`; all runs of one experiment start from the same model"
+        faults.add(f"`{text}` is a run of this experiment, which cannot start from its own", at, hint)
+    elif fault := model_folder_fault(text, path, at):
         faults.add(fault.message, fault.at, fault.hint)
-        return None
-    if order.path.is_relative_to(path):
-        faults.add("the experiment lies inside its model folder", ("model",), "torchtune refuses that: move one")
-        return None
-    try:
-        return read_model(path)
-    except InputError as error:
-        faults.extend(error, ("model",), "set `model:` to another model folder, or mend this one")
-        return None
+    elif order.path.is_relative_to(path):
+        faults.add("the experiment lies inside its model folder", at, "torchtune refuses that: move one")
+    else:
+        try:
+            return read_model(path), None
+        except InputError as error:
+            faults.extend(error, at, "set `model:` to another model folder, or mend this one")
+    return None, None
+
+
+def _identity(model: ModelFolder, cited: Cited | None) -> str:
+    """Return what decides the model: its files, or the job that makes them."""
+    return model_hash(model.path) if cited is None else digest(cited.identity)
 
 
 def _preset(design: Design, model: ModelFolder | None, faults: Faults) -> Preset | None:

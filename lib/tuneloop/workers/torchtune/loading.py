@@ -21,7 +21,7 @@ class Base:
     def wear(self, folder: Path) -> Any:
         """Return the base with the adapter in `folder`. Raises FailedError when a weight of it is missing."""
         if self._worn is None:
-            self._worn = _first_adapter(folder, _pretrained(self._setup, self._setup.model))
+            self._worn = with_adapter(_as_trained(self._setup, self._setup.model), folder)
         else:
             before = self._worn.active_adapter
             result = self._worn.load_adapter(str(folder), adapter_name=folder.name)
@@ -34,7 +34,7 @@ class Base:
 def load(setup: Setup, folder: Path, base: Base) -> Any:
     """Return the model in evaluation mode. Raises FailedError when the folder does not load."""
     try:
-        return (base.wear(folder) if setup.lora else _pretrained(setup, folder)).eval()
+        return (base.wear(folder) if setup.lora else _as_trained(setup, folder)).eval()
     except FailedError:
         raise
     except Exception as error:
@@ -47,7 +47,8 @@ def finite(model: Any) -> bool:
     return all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
 
 
-def _first_adapter(folder: Path, base: Any) -> Any:
+def with_adapter(base: Any, folder: Path) -> Any:
+    """Return the base model with the adapter in `folder`. Raises FailedError when a weight of it is missing."""
     hide_old_torchao()
     from peft import PeftModel
 
@@ -65,7 +66,11 @@ def _check_missing(folder: Path, missing: list[str]) -> None:
         raise FailedError(f"{folder.name} lacks weights of its adapter: {lacking[0].splitlines()[0]}")
 
 
-def _pretrained(setup: Setup, folder: Path) -> Any:
+def pretrained(folder: Path, dtype: str | None = None) -> Any:
+    """Return the full model in `folder` on the CPU, as `bf16` or `fp32`; None: as it is on disk.
+
+    Raises FailedError when it lacks weights.
+    """
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
     from transformers import AutoModelForCausalLM
@@ -73,13 +78,19 @@ def _pretrained(setup: Setup, folder: Path) -> Any:
 
     transformers_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()
-    settings = setup["settings"]
-    dtype = torch.bfloat16 if settings["dtype"]["value"] == "bf16" else torch.float32
+    kinds = {"bf16": torch.bfloat16, "fp32": torch.float32, None: "auto"}
     model, loaded = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, local_files_only=True, output_loading_info=True
+        folder, dtype=kinds[dtype], local_files_only=True, output_loading_info=True
     )
     # transformers fills a missing weight with random values and goes on.
     bad = [*loaded["missing_keys"], *loaded.get("mismatched_keys", [])]
     if bad:
         raise FailedError(f"{folder.name} lacks weights: {', '.join(map(str, bad[:3]))}")
-    return model.to(settings["device"]["value"])
+    return model
+
+
+def _as_trained(setup: Setup, folder: Path) -> Any:
+    """Return a full model of a run, in the precision and on the device of its training."""
+    settings = setup["settings"]
+    dtype = "bf16" if settings["dtype"]["value"] == "bf16" else "fp32"
+    return pretrained(folder, dtype).to(settings["device"]["value"])

@@ -24,6 +24,7 @@ from tuneloop.workers.torchtune.attempts import (
     read_setup,
     this_attempt,
 )
+from tuneloop.workers.torchtune.citing import materialise
 from tuneloop.workers.torchtune.weights import resumable, weight_files, whole
 
 _RESUMED = "tuneloop.workers.torchtune.components.schedule.resumed"
@@ -47,8 +48,9 @@ def prepare() -> int:
     setup, attempt = read_setup(Path.cwd()), this_attempt()
     check_digest(setup)
     check_unchanged(setup)
+    materialise(setup)
     found = _find(setup, attempt)
-    overrides = [f"output_dir={_output(setup, attempt)}"]
+    overrides = [f"output_dir={_output(setup, attempt)}", *_cited_weights(setup)]
     if found is not None:
         _hand_over(found, setup, attempt)
         overrides += _resuming(found, setup)
@@ -62,6 +64,14 @@ def prepare() -> int:
 def _output(setup: Setup, attempt: Attempt) -> str:
     """Return the attempt's folder from the run's: a `=` or a blank further up would confuse an override."""
     return os.path.relpath(attempt.folder, setup.run.folder)
+
+
+def _cited_weights(setup: Setup) -> list[str]:
+    """Name the files of a cited checkpoint, which the scaffold could only guess."""
+    if "cited" not in setup["model"]:
+        return []
+    names = ",".join(path.name for path in weight_files(setup.model))
+    return [f"checkpointer.checkpoint_files=[{names}]"]
 
 
 def _find(setup: Setup, this: Attempt) -> Found | None:

@@ -12,6 +12,7 @@ from tuneloop.experiment.layout import Layout, RunLayout
 from tuneloop.experiment.script import Script, render
 from tuneloop.experiment.work import Estimate, File, JobKey, JobSpec, Machine, Scaffolded, Setting, Shape, train_key
 from tuneloop.workers import Order
+from tuneloop.workers.torchtune.citing import record
 from tuneloop.workers.torchtune.configs import config_of, escaped, identity_of
 from tuneloop.workers.torchtune.estimate import estimate_of
 from tuneloop.workers.torchtune.inputs import Faults, Inputs, from_run, read_inputs
@@ -54,7 +55,7 @@ def scaffold(order: Order) -> Scaffolded:
     settings: dict[str, dict[str, Setting]] = {}
     layout = Layout(order.path)
     for plan in plans:
-        job = _job(plan, layout, order.machine)
+        job = _job(plan, inputs, layout, order.machine)
         files += _files(plan, job, inputs, layout, order.machine)
         jobs.append(job)
         settings[plan.run.name] = _all_settings(plan.resolved, inputs)
@@ -102,7 +103,7 @@ def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: 
     return Plan(run, resolved, config, digest(decides), estimated)
 
 
-def _job(plan: Plan, layout: Layout, machine: Machine) -> JobSpec:
+def _job(plan: Plan, inputs: Inputs, layout: Layout, machine: Machine) -> JobSpec:
     run = layout.run(plan.run.name)
     return JobSpec(
         key=plan.key,
@@ -110,7 +111,7 @@ def _job(plan: Plan, layout: Layout, machine: Machine) -> JobSpec:
         run=plan.run.name,
         script=layout.relative(run.script),
         attempts=layout.relative(run.train_attempts),
-        needs=(),
+        needs=() if inputs.cited is None else (inputs.cited.need,),
         makes=tuple(f"checkpoint:{plan.run.name}/e{epoch}" for epoch in range(plan.resolved["epochs"])),
         digest=plan.digest,
         shape=_shape(plan, machine),
@@ -158,6 +159,7 @@ def _setup_text(plan: Plan, inputs: Inputs) -> str:
             "path": from_run(inputs.model.path, inputs.folder),
             "hash": inputs.model_hash,
             "layout": asdict(inputs.model.family.layout),
+            **({} if inputs.cited is None else {"cited": record(inputs.cited)}),
         },
         **_companions(inputs),
         "data": {split: _files_of(data, inputs) for split, data in inputs.data.items()},

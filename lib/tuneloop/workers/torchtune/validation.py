@@ -86,7 +86,8 @@ def _validate(config: Mapping[str, Any], optimizer_at: At, faults: Faults) -> No
         validate(OmegaConf.create(dict(config)))
     except ConfigError as error:
         for fault in error.errors:
-            faults.add(f"torchtune refuses the config: {fault}")
+            hint = "correct the key under `torchtune:` that it names, or take it out; `tune validate` says the same"
+            faults.add(f"torchtune refuses the config: {fault}", (), hint)
 
 
 def _importable(component: str) -> bool:

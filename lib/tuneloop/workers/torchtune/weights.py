@@ -9,12 +9,13 @@ from pathlib import Path
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_STATE = "adapter_model.pt"  # torchtune's own names of the weights; a resume starts from it
 ADAPTER_CONFIG = "adapter_config.json"
+INDEX = "model.safetensors.index.json"  # of weights in several files
 _HEADER_LENGTH = 8  # bytes, little endian
 
 
 def weight_files(folder: Path) -> list[Path]:
     """Return the files of full weights; none where one that the index names is missing."""
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     if index.is_file():
         try:
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))

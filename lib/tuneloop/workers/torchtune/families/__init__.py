@@ -37,10 +37,11 @@ class ModelFolder:
     family: Family
     weights: tuple[str, ...]  # file names
     pad: str
+    described: Path | None = None  # where config and tokenizer lie, when `path` is still to be trained
 
     @property
     def tokenizer(self) -> Path:
-        return self.path / "tokenizer.json"
+        return (self.described or self.path) / "tokenizer.json"
 
     @property
     def parameters(self) -> int:

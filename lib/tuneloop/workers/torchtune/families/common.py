@@ -67,6 +67,7 @@ class Family:
     max_positions: int  # up to which torchtune computes what transformers does
     tied: bool = False  # the output layer shares the embedding's weights
     adapts_output: bool = True  # the LoRA builder has an `apply_lora_to_output`
+    mended_dora: str | None = None  # a builder for adapters with magnitudes, where torchtune's own does not serve
 
     @property
     def template_file(self) -> str:
@@ -75,6 +76,10 @@ class Family:
     @property
     def template(self) -> str:
         return self.chat.file.read_text(encoding="utf-8")
+
+    @property
+    def dora_builder(self) -> str:
+        return self.mended_dora or self.lora_builder
 
     @property
     def end_of_turn(self) -> str:

@@ -32,4 +32,5 @@ def qwen2(config: Mapping[str, Any], source: Path, tokens: frozenset[str]) -> Fa
         parameters=common.parameters(config, tied=tied, biased=True),
         max_positions=int(config["max_position_embeddings"]),
         tied=tied,
+        mended_dora="tuneloop.workers.torchtune.components.qwen2.lora_qwen2",
     )

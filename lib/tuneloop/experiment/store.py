@@ -53,7 +53,7 @@ def _job(item: dict[str, object]) -> JobSpec:
     key = JobKey(str(item.pop("key")))
     return JobSpec(
         key=key,
-        needs=tuple(Need(JobKey(need["job"]), need["when"]) for need in needs),
+        needs=tuple(Need(JobKey(need["job"]), need["when"], need.get("experiment")) for need in needs),
         makes=tuple(item.pop("makes")),  # type: ignore[arg-type]
         shape=Shape(**shape),
         **item,  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+../capitalization/capitalization.py
