@@ -45,7 +45,7 @@ DISTRIBUTED: dict[str, dict[str, Any]] = {
     "qat_distributed": {"method": {"update": "qat"}, "controls": BATCHES | {"groupsize": 128}},
     "qat_lora_finetune_distributed": {
         "method": {"update": "qat"},
-        "controls": BATCHES | {"groupsize": 128, "lora_rank": 4},
+        "controls": BATCHES | {"groupsize": 128, "lora_targets": ["output_proj", "mlp"]},
     },
     "lora_dpo_distributed": {"method": {"objective": "preference"}, "data": [PAIRS], "controls": SEVERAL},
     "full_dpo_distributed": {"method": {"objective": "preference", "update": "full"}, "data": [PAIRS]},
@@ -115,8 +115,7 @@ def test_dora_trains_the_tiny_model(place: Path) -> None:
 
 
 @pytest.mark.train
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-@pytest.mark.parametrize("method", [{}, {"objective": "preference"}])
+@pytest.mark.parametrize("method, dtype", [({}, "fp32"), ({"objective": "preference"}, "bf16")])
 def test_qlora_trains_a_model_that_can_be_quantized(place: Path, method: dict[str, str], dtype: str) -> None:
     changes: dict[str, Any] = {"data": [PAIRS]} if method else {}
     model = str(case.wide_folder(place / "wide"))
@@ -126,11 +125,21 @@ def test_qlora_trains_a_model_that_can_be_quantized(place: Path, method: dict[st
     check_trained(run, tune(run))
 
 
+def on_two_processes(place: Path, recipe: str) -> None:
+    """Train with a distributed recipe. torchtune wants GPUs for it; a program of the test lets it run over gloo."""
+    run = prepared(place, **DISTRIBUTED[recipe])
+    check_trained(run, tune(run, case.over_gloo(run, recipe)))
+
+
 @pytest.mark.train
 def test_lora_trains_on_two_processes(place: Path) -> None:
-    """torchtune's distributed recipes want GPUs; a program of the test lets one run over gloo."""
-    run = prepared(place, **DISTRIBUTED["lora_finetune_distributed"])
-    check_trained(run, tune(run, case.over_gloo(run, "lora_finetune_distributed")))
+    on_two_processes(place, "lora_finetune_distributed")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("recipe", [name for name in DISTRIBUTED if name != "lora_finetune_distributed"])
+def test_the_other_distributed_recipes_train_on_two_processes(place: Path, recipe: str) -> None:
+    on_two_processes(place, recipe)
 
 
 @pytest.mark.parametrize("recipe", [*SINGLE, *DISTRIBUTED])
@@ -265,6 +274,15 @@ FAULTS: list[tuple[dict[str, Any], str, tuple[str | int, ...], str]] = [
         "`groupsize` of 256 does not divide the model's widths (128, 384)",
         (),
         "write one of 128, 64, 32",
+    ),
+    (
+        {"method": {"update": "qat"}, "controls": BATCHES | {"groupsize": 128, "lora_rank": 4}},
+        (
+            "torchtune cannot train `q_proj`, `k_proj`, `v_proj` of a Qwen2 with quantization-aware LoRA: these layers "
+            "have biases"
+        ),
+        (),
+        "set `lora_targets: [output_proj, mlp]`, or take the LoRA fields out to train the whole model",
     ),
     (
         {"method": KD | {"teacher": "nowhere"}},

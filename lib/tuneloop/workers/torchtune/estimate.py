@@ -126,7 +126,7 @@ def _base_bytes(resolved: Resolved, inputs: Inputs) -> float:
     if inputs.update != "qlora" and not resolved.get("quantize_base"):
         return float(count * size)
     config = inputs.model.config
-    kept = config["vocab_size"] * config["hidden_size"] * (1 if inputs.model.family.tied else 2)
+    kept = int(config["vocab_size"]) * int(config["hidden_size"]) * (1 if inputs.model.family.tied else 2)
     return kept * size + (count - kept) * (4 + 8 / 64) / 8
 
 
