@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torchtune_case as case
+from test_torchtune_recipes import SINGLE
 from torchtune._recipe_registry import get_all_recipes
 
 from tuneloop.documents.errors import InputError
@@ -21,6 +22,8 @@ SHIPPED = {config.name: recipe.name for recipe in get_all_recipes() for config i
 TRAINING = {
     name: recipe for name, recipe in SHIPPED.items() if not re.search("generate|eval|quantize$|^quantize", recipe)
 }
+README = (case.ROOT / "README.md").read_text()
+RUN = {*SINGLE, "lora_finetune_distributed"}  # by the tests that are no soak
 UNSHIPPED = "llama2/7B_full_early_exit"
 VISION = [name for name in TRAINING if "vision" in name or name == "dev/11B_lora_multi_dataset"]
 TEXT = [name for name in TRAINING if name not in VISION and name != UNSHIPPED]
@@ -186,6 +189,21 @@ def test_the_preset_without_a_file_is_refused_by_name() -> None:
 def test_what_trains_nothing_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"which trains nothing|is for a vision model"):
         read_preset(name)
+
+
+def test_the_readme_tells_each_recipe_and_counts_its_presets() -> None:
+    rows = re.findall(r"^\| ([\w/]+(?: [\w ]+)?) \|(.*)\| (\d+) \| ([\w ]+)(?::.*)? \|$", README, re.MULTILINE)
+    told = {name: (method, int(count), tested) for name, method, count, tested in rows}
+    assert {name for name in told if name in RECIPES} == set(RECIPES)
+    for name, recipe in RECIPES.items():
+        method, count, tested = told[name]
+        assert count == sum(TRAINING[preset] == name for preset in TEXT), name
+        assert all(update in method for update in recipe.updates), name
+        assert ("objective" not in method) == (recipe.objective == "sft"), name
+        assert tested == ("run in tests" if name in RUN else "run in soak tests"), name
+    refused = {name: count for name, (_, count, tested) in told.items() if tested == "refused"}
+    assert refused == {TRAINING[UNSHIPPED]: 1, "vision configs of any recipe": len(VISION)}
+    assert sum(count for _, count, _ in told.values()) == len(TRAINING)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -208,6 +208,45 @@ def reward_folder(folder: Path) -> Path:
     return folder
 
 
+def wide_folder(folder: Path) -> Path:
+    """Make a random model with the tiny one's tokens, wide enough that NF4's blocks fill its matrices."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 1, "intermediate_size": 256}
+    config = AutoConfig.from_pretrained(TINY, **shape)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    shutil.copyfile(TINY / "tokenizer.json", folder / "tokenizer.json")
+    return folder
+
+
+_OVER_GLOO = """
+import runpy
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+import torchtune.training as training
+
+def nothing(*args, **kwargs):
+    return {{}}
+
+begin = torch.distributed.init_process_group
+torch.distributed.init_process_group = lambda backend=None, **rest: begin("gloo", **rest)
+training.get_memory_stats = training.log_memory_stats = nothing
+torch.cpu.empty_cache = torch.cpu.reset_peak_memory_stats = nothing
+folder = Path(find_spec("recipes").origin).parent
+runpy.run_path(str(folder / "{recipe}.py"), run_name="__main__")
+"""
+
+
+def over_gloo(run: Path, recipe: str) -> str:
+    """Write a program that runs a distributed recipe on CPUs, whose process group torchtune makes for GPUs alone."""
+    (run / "over_gloo.py").write_text(_OVER_GLOO.format(recipe=recipe))
+    return "over_gloo.py"
+
+
 def random_adapter(folder: Path) -> Path:
     """Make an adapter with random weights on the tiny model, as peft writes one."""
     import torch

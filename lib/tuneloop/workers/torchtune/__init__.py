@@ -1,4 +1,4 @@
-"""The worker for torchtune: supervised fine-tuning, LoRA and full, on one device.
+"""The worker for torchtune: supervised, preference, reinforcement and distillation runs, on one device or several.
 
 Light: what needs torch or torchtune is imported by the verb that needs it. `prepare` and `verify` are the first
 and the last step of a training script.

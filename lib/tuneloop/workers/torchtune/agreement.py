@@ -11,6 +11,7 @@ from tuneloop.workers.torchtune.recipes import IN_BACKWARD, Recipe
 At = tuple[str | int, ...]
 # torchao's NF4 takes blocks of 64 numbers and their scales in blocks of 256.
 _NF4_NUMBERS = 64 * 256
+_BIASED = ("q_proj", "k_proj", "v_proj")  # of a Qwen2
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Case:
 
 def check_together(case: Case, faults: Faults) -> None:
     """Add every fault between the settings of a run."""
-    for check in (_lengths, _data, _targets, _limit, _in_backward, _quantized, _fake_quantized, _batches):
+    for check in (_lengths, _data, _targets, _limit, _in_backward, _quantized, _fake_quantized, _biased, _batches):
         check(case, faults)
 
 
@@ -133,6 +134,19 @@ def _fake_quantized(case: Case, faults: Faults) -> None:
         told = ", ".join(str(width) for width in sorted(widths))
         hint = f"write one of {', '.join(right)}" if right else "no group size fits this model: use another `update`"
         faults.add(f"`groupsize` of {size} does not divide the model's widths ({told})", case.at("groupsize"), hint)
+
+
+def _biased(case: Case, faults: Faults) -> None:
+    """torchtune's linear layer for quantization-aware LoRA has no bias, and the job ends when weights are loaded."""
+    biased = [name for name in _BIASED if name in (case["lora_targets"] or [])]
+    if case["groupsize"] is None or not biased or case.inputs.model.family.name != "qwen2":
+        return
+    named = ", ".join(f"`{name}`" for name in biased)
+    faults.add(
+        f"torchtune cannot train {named} of a Qwen2 with quantization-aware LoRA: these layers have biases",
+        case.at("lora_targets"),
+        "set `lora_targets: [output_proj, mlp]`, or take the LoRA fields out to train the whole model",
+    )
 
 
 def _matrices(inputs: Inputs) -> dict[str, tuple[int, int]]:

@@ -148,8 +148,8 @@ def _objective(resolved: Resolved, carried: Mapping[str, Any]) -> dict[str, Any]
     if KD in recipe.traits:
         found |= {"kd_loss": carried.get("kd_loss", {"_component_": _KD_LOSS}), "kd_ratio": resolved["kd_ratio"]}
     if QUANTIZER in recipe.traits:
-        quantizer = carried.get("quantizer", {"_component_": _QUANTIZER})
-        found["quantizer"] = {**quantizer, "groupsize": resolved["groupsize"]}
+        component = f"{_COMPONENTS}.quantizer.lora_quantizer" if recipe.adapter else _QUANTIZER
+        found["quantizer"] = {"_component_": component, "groupsize": resolved["groupsize"]}
     if PPO in recipe.traits:
         inner = {"epsilon": "clip", "value_clip_range": "value_clip_range", "value_coeff": "value_coeff"}
         found["loss"] |= {key: resolved[name] for key, name in inner.items()}

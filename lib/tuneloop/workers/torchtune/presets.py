@@ -24,7 +24,6 @@ _CARRIED = (
     "lr_scheduler",
     "loss",
     "kd_loss",
-    "quantizer",
     "shuffle",
     "enable_activation_offloading",
     "optimizer_in_bwd",
