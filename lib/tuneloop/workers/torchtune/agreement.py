@@ -40,6 +40,9 @@ def _lengths(case: Case, faults: Faults) -> None:
     limit, answer = case["max_seq_len"], case["max_generated_tokens"] or 0
     if case["packed"] and limit is None:
         faults.add("`packed` needs `max_seq_len`", case.at("packed"), f"set `max_seq_len`, {positions} at most")
+    if case["packed"] and case["device"] == "cuda" and not case.inputs.model.family.packs_on_gpu:
+        name = case.inputs.model.family.name
+        faults.add(f"torchtune cannot pack samples for {name} on a GPU", case.at("packed"), "set `packed: false`")
     if limit is not None and limit > positions:
         hint = f"write {positions} or less"
         faults.add(f"`max_seq_len` is {limit}, the model has {positions} positions", case.at("max_seq_len"), hint)
@@ -79,6 +82,14 @@ def _targets(case: Case, faults: Faults) -> None:
             "`output` cannot be a LoRA target: the model's output shares the embedding's weights",
             case.at("lora_targets"),
             "take `output` out of `lora_targets`",
+        )
+    fused = {"q_proj", "k_proj", "v_proj"}
+    chosen = fused & set(case["lora_targets"] or [])
+    if case.inputs.update == "dora" and case.inputs.model.family.layout.fused and chosen and chosen != fused:
+        faults.add(
+            "q, k and v are one matrix for transformers, whose magnitudes train together or not at all",
+            case.at("lora_targets"),
+            "put all of q_proj, k_proj and v_proj into `lora_targets`, or none",
         )
 
 

@@ -22,6 +22,7 @@ from tuneloop.workers.torchtune.splits import reading_of
 
 _COMPONENTS = "tuneloop.workers.torchtune.components"
 _LOSSES = {"preference": "torchtune.rlhf.loss.DPOLoss", "rl": "torchtune.rlhf.loss.PPOLoss"}
+_UNSHARED = f"{_COMPONENTS}.unshared.unshared"
 _CROSS_ENTROPY = "torchtune.modules.loss.CEWithChunkedOutputLoss"
 _KD_LOSS = "torchtune.modules.loss.ForwardKLWithChunkedOutputLoss"
 _QUANTIZER = "torchtune.training.quantization.Int8DynActInt4WeightQATQuantizer"
@@ -93,6 +94,8 @@ def _models(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
         # With LoRA the reference is the base itself, its adapter switched off.
         found["ref_checkpointer"] = _checkpointer(inputs.model, inputs)
     if KD in resolved.recipe.traits:
+        if resolved["device"] == "cpu":
+            found["model"] |= {"_component_": _UNSHARED, "builder": found["model"]["_component_"]}
         teacher = inputs.companions["teacher"].model
         found["teacher_model"] = {"_component_": teacher.family.builder, **teacher.family.dimensions}
         found["teacher_checkpointer"] = _checkpointer(teacher, inputs)
@@ -106,7 +109,7 @@ def _model(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
     targets, update = resolved["lora_targets"], inputs.update
     quantized = update == "qlora" or (update == "dora" and resolved["quantize_base"])
     return {
-        "_component_": family.lora_builder,
+        "_component_": family.dora_builder if update == "dora" else family.lora_builder,
         "lora_attn_modules": [name for name in ATTENTION if name in targets],
         "apply_lora_to_mlp": "mlp" in targets,
         **({"apply_lora_to_output": "output" in targets} if family.adapts_output else {}),
