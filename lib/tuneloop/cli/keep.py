@@ -125,7 +125,7 @@ def restore(
 
     \b
     Example:
-      tuneloop restore examples/demo.tar.gz runs/again --dry-run
+      tuneloop restore demo.tar.gz runs/again --dry-run
     """
     from tuneloop.loop.restore import restore as unpack
 
