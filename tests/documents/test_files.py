@@ -18,6 +18,8 @@ from tuneloop.documents.files import (
     append_line,
     create_json,
     make_folder,
+    new_file,
+    new_folder,
     read_text,
     write_bytes,
     write_json,
@@ -211,3 +213,66 @@ def test_lone_surrogate_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a letter of UTF-8 and cannot be written"):
         write_text(tmp_path / "file", os.fsdecode(b"\xff"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "folder"
+    with pytest.raises(InputError, match="gone"), new_folder(target) as beside:
+        read_text(beside / "gone")
+    assert list(target.parent.iterdir()) == []
+    with new_folder(target) as beside:
+        (beside / "whole").write_text("whole")
+        assert not target.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["folder"]
+    assert (target / "whole").read_text() == "whole"
+
+
+def test_a_new_folder_replaces_another_only_when_told_to(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "mine").write_text("mine")
+    with pytest.raises(InputError, match="something is here already"), new_folder(target) as beside:
+        (beside / "new").write_text("new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "mine"]
+    with new_folder(target, replace=True) as beside:
+        (beside / "new").write_text("new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "new"]
+
+
+def test_what_a_killed_writer_left_goes_and_a_living_one_is_spared(tmp_path: Path) -> None:
+    code = "import os, sys; from pathlib import Path; from tuneloop.documents.files import new_folder\n"
+    code += "with new_folder(Path(sys.argv[1])): os._exit(9)"
+    target = tmp_path / "folder"
+    subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with new_folder(target) as living:
+        assert list(tmp_path.iterdir()) == [living]
+        with new_folder(target) as second:
+            assert living.is_dir()
+            (second / "first to end").touch()
+        (living / "too late").touch()
+        with pytest.raises(InputError), new_folder(target):
+            pass
+        (target / "first to end").unlink()
+    assert [path.name for path in target.iterdir()] == ["too late"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_new_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    with pytest.raises(InputError, match="gone"), new_file(target) as beside:
+        read_text(beside.with_name("gone"))
+    assert list(tmp_path.iterdir()) == []
+    with new_file(target) as beside:
+        beside.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_no_half_folder(tiny_disk: Path) -> None:
+    fill(tiny_disk)
+    with pytest.raises(InputError, match="no space left"), new_folder(tiny_disk / "folder") as beside:
+        (beside / "file").write_bytes(b"x" * 100_000)
+    assert [path.name for path in tiny_disk.iterdir()] == ["ballast"]

@@ -9,7 +9,9 @@ import pytest
 import torchtune_case as case
 from safetensors.torch import load_file, save_file
 
+from tuneloop.loop.retention import remove_weights
 from tuneloop.workers.torchtune import worker
+from tuneloop.workers.torchtune.verify import weights_hash
 
 pytestmark = pytest.mark.train
 
@@ -264,3 +266,20 @@ def test_a_torn_epoch_is_not_taken(lora: case.Script, tmp_path: Path) -> None:
     script.claim()
     assert script.step("prepare").returncode == 0
     assert not (script.attempt / "skip").exists()
+
+
+def test_a_cleaned_epoch_is_trained_again_to_the_same_weights(lora: case.Script, tmp_path: Path) -> None:
+    """Its script is the repair that `sample` and `export` name; the epochs that are there stay as they are."""
+    script = copied(lora, tmp_path / "copy")
+    assert script.step("verify").returncode == 0
+    digests = [weights_hash(script.run / f"epoch_{epoch}") for epoch in range(3)]
+    kept = (script.run / "epoch_2" / "verified.json").stat().st_ino
+    for epoch in (0, 1):
+        remove_weights(script.run / f"epoch_{epoch}", "keep last")
+    setup = script.run / "setup_finetune.yaml"
+    setup.write_text(setup.read_text().replace("rotary_permuted: true", "rotary_permuted: false"))
+    script.all()
+    assert [weights_hash(script.run / f"epoch_{epoch}") for epoch in range(3)] == digests
+    assert (script.run / "epoch_2" / "verified.json").stat().st_ino == kept
+    assert not list(script.run.glob("epoch_*/cleaned.json"))
+    assert [line["step"] for line in script.metrics()] == [1, 2, 3]

@@ -39,7 +39,7 @@ def logs(
 
     \b
     Example:
-      tuneloop logs runs/demo train/rank4_lr3e-3 --lines 20
+      tuneloop logs runs/demo collect --lines 20
     """
     from tuneloop.experiment.read import read_experiment
     from tuneloop.jobs.board import read_board

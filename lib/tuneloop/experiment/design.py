@@ -85,6 +85,9 @@ class Budget(Schema):
 
 class Policy(Schema):
     retries: int = Field(default=1, ge=0, le=10, description="restarts of a job whose process vanished")
+    keep: Literal["all", "best", "last", "none"] = Field(
+        default="all", description="the epochs of each run whose weights stay when all jobs are done"
+    )
 
 
 class ExtraRun(Schema):

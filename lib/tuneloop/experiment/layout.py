@@ -10,6 +10,9 @@ from pathlib import Path
 from tuneloop.experiment.work import JobSpec
 
 SUMMARY = "experiment_summary.md"
+_CLEANED = "cleaned.json"
+# What stays in a checkpoint's folder when its weights go: the verdict of its verification, and what the weights were.
+KEPT_WITHOUT_WEIGHTS = frozenset({"verified.json", _CLEANED})
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class RunLayout:
 
 def cleaned_in(checkpoint: Path) -> Path:
     """Return the file that says, in a checkpoint's folder, that its weights were removed, and what they were."""
-    return checkpoint / "cleaned.json"
+    return checkpoint / _CLEANED
 
 
 def _evaluated(name: str, epoch: int | None) -> str:
@@ -133,6 +136,11 @@ class Layout:
     def cited_model(self, digest: str, epoch: int) -> Path:
         """Another experiment's checkpoint as a whole model, by what decides it."""
         return self.internal / "models" / f"{digest}-e{epoch}"
+
+    @property
+    def replaced(self) -> Path:
+        """Results that were set aside, a numbered folder each time."""
+        return self.internal / "replaced"
 
     @property
     def collect_script(self) -> Path:

@@ -174,7 +174,7 @@ def _collect(experiment: Experiment, crew: Crew, jobs: Sequence[JobSpec]) -> Sca
             attempts=layout.relative(layout.collect_attempts),
             log=f"{internal}/slurm-{{id}}.out",
             digest=all_digests,
-            steps=["python -m tuneloop analyze-experiment ."],
+            steps=["python -m tuneloop analyze-experiment .", *_cleaning(experiment)],
             up="..",
         )
     )
@@ -193,6 +193,11 @@ def _collect(experiment: Experiment, crew: Crew, jobs: Sequence[JobSpec]) -> Sca
         log=f"{internal}/slurm-*.out",
     )
     return Scaffolded(files=(File(job.script, text, executable=True),), jobs=(job,))
+
+
+def _cleaning(experiment: Experiment) -> list[str]:
+    """Return the step that removes the weights which the design's policy does not keep."""
+    return [] if experiment.design.policy.keep == "all" else ["python -m tuneloop clean . --by-policy"]
 
 
 def _changes(experiment: Experiment, workers: Mapping[str, Scaffolded]) -> list[Changed]:
@@ -262,8 +267,7 @@ def _refuse_changes(plan: ScaffoldPlan, replace: Sequence[str], executor: Execut
 
 def _set_aside(layout: Layout, job: JobSpec) -> None:
     """Move a job's attempts and results into `.tuneloop/replaced/<n>/`: nothing is deleted."""
-    replaced = layout.internal / "replaced"
-    target = next(replaced / str(n) for n in count(1) if not (replaced / str(n)).exists())
+    target = next(layout.replaced / str(n) for n in count(1) if not (layout.replaced / str(n)).exists())
     for path in [layout.folder / job.attempts, *layout.made_by(job)]:
         if path.exists():
             place = target / layout.relative(path)
