@@ -2,9 +2,14 @@
 
 import sys
 
-from benchmarks import overhead, scaffolding, startup
+from benchmarks import many_runs, overhead, scaffolding, startup
 
-_ALL = {"startup": startup.measure, "scaffolding": scaffolding.measure, "overhead": overhead.measure}
+_ALL = {
+    "startup": startup.measure,
+    "many-runs": many_runs.measure,
+    "scaffolding": scaffolding.measure,
+    "overhead": overhead.measure,
+}
 
 
 def main() -> None:

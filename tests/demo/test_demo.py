@@ -2,15 +2,19 @@
 
 import csv
 import json
+import os
+import random
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kills import disturb_at_random, finish
 from lab import (
     as_json,
     cli,
@@ -157,6 +161,24 @@ def test_killed_three_times_it_ends_the_same(demo: Path, tmp_path: Path) -> None
     assert losses(folder) == losses(demo)
     jobs = {job: count for job, count in starts(folder).items() if not job.endswith("/collect")}
     assert sum(jobs.values()) <= len(jobs) + 3, "more starts than jobs killed"
+
+
+@pytest.mark.soak
+def test_killed_ten_times_at_random_it_ends_the_same(demo: Path, tmp_path: Path) -> None:
+    seed = int(os.environ.get("TUNELOOP_SEED") or time.time())
+    print(f"TUNELOOP_SEED={seed}")
+    folder = tmp_path / "demo"
+    shutil.copytree(ROOT / "examples" / "capitalization", folder)
+    cli("design-experiment", folder, "--from", folder / "design.yaml", "--model", ROOT / "examples" / "tiny-base")
+    cli("scaffold-experiment", folder)
+    stream, hit = random.Random(seed), 0
+    while hit < 10 and set(states(folder).values()) != {"done"}:
+        hit += disturb_at_random(folder, stream, kills=1, longest=40)
+    finish(folder)
+    print(f"{hit} kills")
+    assert checkpoints(folder) == checkpoints(demo)
+    assert scores(folder) == scores(demo)
+    assert losses(folder) == losses(demo)
 
 
 @pytest.mark.soak

@@ -4,21 +4,23 @@ The victims take turns: the command that follows, the runner, the runner's whole
 """
 
 import json
+import os
+import random
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kills import VICTIMS, disturb, disturb_at_random, finish
 from lab import (
     as_json,
     cli,
     command,
-    kill,
-    kill_session,
     live_attempts,
     make_echo,
     plan_id,
@@ -73,23 +75,6 @@ def poison(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     return lambda point: {"KILL_AT": point, "PYTHONPATH": str(tmp_path / "site")}
 
 
-def kill_job(folder: Path) -> None:
-    start = json.loads((live_attempts(folder)[0] / "start.json").read_text())
-    kill(start["pid"])
-
-
-def disturb(folder: Path, victim: str, follower: subprocess.Popen[bytes]) -> None:
-    if victim == "follower":
-        follower.kill()
-    elif victim == "runner":
-        kill(runner_pid(folder))
-    elif victim == "session":
-        kill_session(folder)
-    else:
-        kill_job(folder)
-
-
-VICTIMS = ["follower", "runner", "session", "job"]
 POINTS = [(number, when) for number in range(1, EVENTS + 1) for when in ("before", "after")]
 
 
@@ -184,3 +169,18 @@ def events(folder: Path) -> list[dict[str, Any]]:
 def test_handing_over_writes_the_events_counted_here(undisturbed: Path) -> None:
     kinds = [line["event"] for line in events(undisturbed)]
     assert kinds == ["added", "consented", *["submitting", "submitted"] * 3]
+
+
+@pytest.mark.soak
+def test_two_hundred_random_kills(tmp_path: Path, scaffolded: Path, undisturbed: Path) -> None:
+    seed = int(os.environ.get("TUNELOOP_SEED") or time.time())
+    print(f"TUNELOOP_SEED={seed}")
+    stream, hit, passes = random.Random(seed), 0, 0
+    while hit < 200:
+        folder = tmp_path / f"exp{passes}"
+        shutil.copytree(scaffolded, folder)
+        hit += disturb_at_random(folder, stream, kills=8, longest=2.5)
+        passes += 1
+        finish(folder)
+        assert results(folder) == results(undisturbed), f"TUNELOOP_SEED={seed}"
+    print(f"{hit} kills in {passes} passes")

@@ -25,6 +25,35 @@ _BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 
 Path_ = tuple[str | int, ...]
 
+_TAG = "tag:yaml.org,2002:"
+_INT, _FLOATING = f"{_TAG}int", f"{_TAG}float"
+_TAGS = {
+    yaml.ScalarNode: {_TAG + name for name in ("str", "int", "float", "bool", "null", "merge")},
+    yaml.SequenceNode: {f"{_TAG}seq"},
+    yaml.MappingNode: {f"{_TAG}map"},
+}
+# A design has some dozens of values, five deep; aliases can make a short text stand for billions.
+_DEEPEST, _MOST = 40, 200_000
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # no file name, script or UTF-8 file can hold them
+# What PyYAML says, and what to look for.
+_REPAIRS = [
+    ("mapping values are not allowed", "put text with a colon in quotes, and indent keys of one level alike"),
+    ("unexpected end of stream", "close the quote that is open"),
+    ("unknown escape", "write a backslash twice, or use single quotes"),
+    ("undefined alias", "put text that begins with `*` in quotes"),
+    ("is not known here", "put text that begins with `!` in quotes"),
+    ("cannot start any token", "indent with blanks, not tabs; put text that begins with a mark in quotes"),
+    ("an alias stands", "write the value out instead of the alias"),
+    ("levels deep", "write fewer levels"),
+    ("it stands for more than", "write the values out instead of aliases of aliases"),
+    ("a character that no file", "take the escape out"),
+    ("is no number", "put it in quotes if it is text"),
+    ("found another document", "take the second `---` out"),
+    ("unhashable key", "put text that begins with a bracket or brace in quotes"),
+    ("expected ',' or", "close the bracket or brace, and put a comma between its items"),
+    ("did not find expected", "close what is open, and indent keys of one level alike"),
+]
+
 
 class _Loader(yaml.CSafeLoader):
     """PyYAML's fast safe loader with YAML 1.2 scalars and no duplicate keys."""
@@ -38,6 +67,13 @@ class _Loader(yaml.CSafeLoader):
                 raise _DuplicateKeyError(name, line, seen[name])
             seen[name] = line
         return super().construct_mapping(node, deep)
+
+    def number(self, node: yaml.ScalarNode) -> Any:
+        try:
+            whole = node.tag == _INT
+            return self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
+        except ValueError:
+            raise _refused(f"`{_short(node.value)}` is no number that can be read", node) from None
 
 
 class _Dumper(yaml.CSafeDumper):
@@ -60,8 +96,11 @@ def _replace_resolver(cls: Any, tag: str, pattern: re.Pattern[str], first: str) 
 for _cls in (_Loader, _Dumper):
     _replace_resolver(_cls, "tag:yaml.org,2002:float", _FLOAT, "-+0123456789.")
     _replace_resolver(_cls, "tag:yaml.org,2002:bool", _BOOL, "tTfF")
-    # Dates stay text: a JSON document has none.
+    # Dates stay text: a JSON document has none. So does a single `=`.
     _replace_resolver(_cls, "tag:yaml.org,2002:timestamp", re.compile(r"^\b\B$"), "0")
+    _replace_resolver(_cls, "tag:yaml.org,2002:value", re.compile(r"^\b\B$"), "=")
+for _tag in (_INT, _FLOATING):
+    _Loader.add_constructor(_tag, _Loader.number)
 
 
 def load_yaml(text: str, source: Path | None = None, first_line: int = 1) -> Any:
@@ -70,7 +109,7 @@ def load_yaml(text: str, source: Path | None = None, first_line: int = 1) -> Any
     `first_line` is the line of the file at which `text` begins. Raises InputError with the line of the fault.
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of the safe loader)
+        return _loaded(text)
     except _DuplicateKeyError as error:
         line, first = error.line + first_line - 1, error.first + first_line - 1
         raise InputError(
@@ -92,6 +131,57 @@ def load_yaml(text: str, source: Path | None = None, first_line: int = 1) -> Any
         raise InputError(Problem(f"not YAML: {error}", source, first_line, hint=hint)) from None
 
 
+def _loaded(text: str) -> Any:
+    _check_depth(text)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check(node, frozenset(), {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _check_depth(text: str) -> None:
+    """Look at depth before anything is composed: libyaml's composer recurses in C and crashes Python."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise _refused(f"more than {_DEEPEST} levels deep", event)
+
+
+def _check(node: yaml.Node, above: frozenset[int], counted: dict[int, int]) -> int:
+    """Return how many values a node stands for, or raise for what nobody writes into a document on purpose."""
+    if id(node) in above:
+        raise _refused("an alias stands inside its own anchor", node)
+    if node.tag not in _TAGS[type(node)] or (node.tag == f"{_TAG}bool" and not _BOOL.match(node.value)):
+        raise _refused(f"the tag `{_short(node.tag)}` is not known here", node)
+    if isinstance(node, yaml.ScalarNode):
+        if _NO_TEXT.search(node.value):
+            raise _refused("a character that no file can hold", node)
+        return 1
+    if id(node) not in counted:
+        pairs = isinstance(node, yaml.MappingNode)
+        inner = [item for pair in node.value for item in pair] if pairs else node.value
+        above = above | {id(node)}
+        counted[id(node)] = 1 + sum(_check(item, above, counted) for item in inner)
+        if counted[id(node)] > _MOST:
+            raise _refused(f"it stands for more than {_MOST:,} values", node)
+    return counted[id(node)]
+
+
+def _refused(message: str, node: Any) -> yaml.MarkedYAMLError:
+    """Return an error at the place of a node or an event."""
+    return yaml.MarkedYAMLError(problem=message, problem_mark=node.start_mark)
+
+
+def _short(text: str) -> str:
+    return text if len(text) < 40 else f"{text[:37]}..."
+
+
 def _repair(error: yaml.MarkedYAMLError) -> str:
     """Return what to look for: PyYAML names where it stumbled, which is behind the slip itself."""
     words = _words(error)
@@ -99,19 +189,6 @@ def _repair(error: yaml.MarkedYAMLError) -> str:
         if said in words:
             return hint
     return "look at this line and the one before: a quote, bracket or colon, or the indentation"
-
-
-_REPAIRS = [
-    ("found character '\\t'", "indent with blanks, not with tabs"),
-    ("mapping values are not allowed", "put text with a colon in quotes, and indent keys of one level alike"),
-    ("unexpected end of stream", "close the quote that is open"),
-    ("unknown escape", "write a backslash twice, or use single quotes"),
-    ("undefined alias", "put text that begins with `*` in quotes"),
-    ("could not determine a constructor", "put text that begins with `!` in quotes"),
-    ("cannot start any token", "put text that begins with this character in quotes"),
-    ("expected ',' or", "close the bracket or brace, and put a comma between its items"),
-    ("did not find expected", "close what is open, and indent keys of one level alike"),
-]
 
 
 def _words(error: yaml.MarkedYAMLError) -> str:

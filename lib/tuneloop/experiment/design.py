@@ -19,6 +19,7 @@ from tuneloop.experiment.formats import Format
 SCHEMA = "tuneloop.experiment/1"
 MOST_RUNS = 10_000
 TRAINING_SPLITS = ("train", "validation")  # the others are the evaluations' business
+MOST_EPOCHS = 10_000
 
 PlainName = Annotated[str, BeforeValidator(lambda text: checked_name(text) if isinstance(text, str) else text)]
 
@@ -189,6 +190,7 @@ def faults(design: Design) -> Iterator[Fault]:
     yield from _matrix(design)
     yield from _numbers(design)
     yield from _data(design)
+    yield from _epochs(design)
     yield from _evaluations(design)
     yield from _metrics(design)
     yield from _epoch_that_counts(design)
@@ -260,6 +262,33 @@ def _leaves(at: At, value: Any) -> Iterator[tuple[At, Any]]:
             yield from _leaves((*at, key), item)
     else:
         yield at, value
+
+
+def _epochs(design: Design) -> Iterator[Fault]:
+    """Refuse epochs that cannot be counted: the jobs of a design follow from them, whatever trains."""
+    places: list[tuple[At, Any]] = []
+    if "epochs" in design.controls:
+        places.append((("controls", "epochs"), design.controls["epochs"]))
+    if isinstance(design.variables, dict):
+        given = design.variables.get("epochs", [])
+        places += [(("variables", "epochs", index), value) for index, value in enumerate(given)]
+    else:
+        cells = enumerate(design.variables)
+        places += [(("variables", index, "epochs"), cell["epochs"]) for index, cell in cells if "epochs" in cell]
+    runs = enumerate(design.runs)
+    places += [(("runs", index, "set", "epochs"), run.set["epochs"]) for index, run in runs if "epochs" in run.set]
+    for at, value in places:
+        right = isinstance(value, int) and not isinstance(value, bool)
+        if not right or value < 1:
+            message = f"`epochs` should be a whole number of at least 1, found {_short(value)}"
+            yield Fault(at, message, "write it like `epochs: 1`")
+        elif value > MOST_EPOCHS:
+            yield Fault(at, f"more than {MOST_EPOCHS:,} epochs", "train fewer epochs")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."
 
 
 def _data(design: Design) -> Iterator[Fault]:

@@ -53,11 +53,12 @@ def expand(design: Design) -> list[Run]:
     extra = {item.name: item for item in design.runs}
     cells = list(_cells(design))
     names = _names(cells, design.seeds)
+    controls = _controls(design)
     runs = []
     for ((index, cell), seed), name in zip(itertools.product(enumerate(cells), design.seeds), names, strict=True):
         place = f"variables.{index}" if isinstance(design.variables, list) else "variables"
         varied = {key: Setting(value, f"design: {place}.{key}") for key, value in cell.items()}
-        runs.append(_trained(design, Run(name, "train", seed, cell, varied), extra.pop(name, None)))
+        runs.append(_trained(controls, Run(name, "train", seed, cell, varied), extra.pop(name, None)))
     runs += [_beside(design, item) for item in extra.values()]
     _refuse_clash([run.name for run in runs])
     return runs
@@ -123,14 +124,14 @@ def _word(value: Any) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text)
 
 
-def _trained(design: Design, run: Run, override: ExtraRun | None) -> Run:
+def _trained(controls: Mapping[str, Setting], run: Run, override: ExtraRun | None) -> Run:
     """Return a run of the matrix, which has the fields of its cell alone, with all that the design sets for it."""
     if override is not None and override.kind != "train":
         raise InputError(
             f"`{run.name}` is a run of the matrix and a {override.kind} run",
             hint="give the second one another name",
         )
-    fields = _controls(design) | dict(run.fields) | {"seed": Setting(run.seed, "design: seeds")}
+    fields = {**controls, **run.fields, "seed": Setting(run.seed, "design: seeds")}
     if override is not None:
         fields |= _overrides(override)
     return replace(run, fields=fields)

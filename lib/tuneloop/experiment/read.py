@@ -1,5 +1,6 @@
 """Reading an experiment: the document, its design and the runs it stands for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,10 +23,11 @@ class Experiment:
     design: Design
     lines: Lines  # of every key of the design, for errors
     source: Path | None = None  # where the design stands, when it is not in the summary yet
+    expanded: Sequence[Run] | None = None  # as `check_design` returned them
 
     @cached_property
     def runs(self) -> list[Run]:
-        return expand(self.design)
+        return expand(self.design) if self.expanded is None else list(self.expanded)
 
     def run(self, name: str) -> Run:
         """Return a run by name. Raises InputError with the nearest one."""
@@ -60,12 +62,12 @@ def read_experiment(folder: Path) -> Experiment:
     document = parse(text, Design, layout.summary)
     head, _ = StrictYAMLHandler(layout.summary).split(text)
     lines = lines_of(head, first_line=2)
-    check_design(document.data, layout.summary, lines)
-    return Experiment(layout, document.data, lines)
+    runs = check_design(document.data, layout.summary, lines)
+    return Experiment(layout, document.data, lines, expanded=runs)
 
 
-def check_design(design: Design, source: Path | None, lines: Lines) -> None:
-    """Raise one InputError with every fault between the keys, and with a clash of run names."""
+def check_design(design: Design, source: Path | None, lines: Lines) -> list[Run]:
+    """Return the runs, or raise one InputError with every fault between the keys, and with a clash of run names."""
     found = [
         Problem(fault.message, source, _line(fault.at, lines), ".".join(map(str, fault.at)), fault.hint)
         for fault in faults(design)
@@ -73,7 +75,7 @@ def check_design(design: Design, source: Path | None, lines: Lines) -> None:
     if found:
         raise InputError(found)
     try:
-        expand(design)
+        return expand(design)
     except InputError as error:
         line = _line(("runs",), lines)
         raise InputError([Problem(item.message, source, line, "runs", item.hint) for item in error.problems]) from None

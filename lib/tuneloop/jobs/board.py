@@ -49,7 +49,8 @@ def read_board(
     stored = read_jobs(layout)
     specs = all_specs(stored)
     intent = fold(Journal(layout).read(), arrived=lambda token: executor.find(Token(token)) is not None)
-    outdated = _outdated(experiment, stored)
+    expected = expected_jobs(experiment.design, experiment.runs)
+    outdated = _outdated(experiment, stored, expected)
     elsewhere = _elsewhere(experiment, specs, executor, citing | {layout.folder})
     found = states(
         specs,
@@ -59,16 +60,16 @@ def read_board(
         outdated=outdated,
         elsewhere=elsewhere,
     )
-    expected = expected_jobs(experiment.design, experiment.runs)
     # A worker that was never asked to scaffold lacks nothing.
     missing = {key for key, backend in expected.items() if backend in stored and key not in found}
     return Board(specs, found, intent, outdated, frozenset(missing), elsewhere)
 
 
-def _outdated(experiment: Experiment, stored: Mapping[str, Stored]) -> frozenset[JobKey]:
+def _outdated(
+    experiment: Experiment, stored: Mapping[str, Stored], expected: Mapping[JobKey, str]
+) -> frozenset[JobKey]:
     stamps = Stamps(experiment.design)
     runs = {run.name: run for run in experiment.runs}
-    expected = expected_jobs(experiment.design, experiment.runs)
     return frozenset(
         job.key
         for item in stored.values()

@@ -4,14 +4,18 @@ A process id proves nothing; an attempt lives while its lock is held.
 """
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.locks import is_held
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import JobKey, JobSpec, Usage, Verdict
+
+_SMALL = 8192  # bytes; a fact has some hundred
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,18 @@ class Attempt:
     digest: str
     started: str
     pid: int  # of the process that claimed it
-    group: int | None  # the process group of the job itself
+    group: int | None  # the process group of the job itself, where it may still live
     gpu: str | None  # the devices it was given
     alive: bool
     code: int | None = None
     ended: str | None = None
     verdict: Verdict | None = None
-    usage: Usage | None = None
+
+    @cached_property
+    def usage(self) -> Usage | None:
+        """What it used; read when somebody asks, since `status` of a thousand runs does not."""
+        data = _json(f"{self.path}/usage.json")
+        return None if data is None else Usage(data["wall_s"], data["cpu_s"], data["peak_memory_mb"])
 
     @property
     def verified(self) -> bool:
@@ -43,45 +52,48 @@ class Facts:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self._ended: dict[Path, Attempt] = {}
+        self._ended: dict[str, Attempt] = {}
 
     def of(self, spec: JobSpec) -> list[Attempt]:
         """Return the attempts at a job, oldest first."""
-        folder = self.layout.folder / spec.attempts
+        folder = f"{self.layout.folder}/{spec.attempts}"
         try:
-            names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+            names = os.listdir(folder)  # noqa: PTH208  (text is all that is needed)
         except FileNotFoundError:
             return []
-        found = [attempt for name in names if (attempt := self._attempt(folder / name)) is not None]
-        return sorted(found, key=lambda attempt: (attempt.started, attempt.token, attempt.restart))
+        found = [self._attempt(f"{folder}/{name}") for name in names if not name.startswith(".")]
+        whole = [attempt for attempt in found if attempt is not None]
+        return sorted(whole, key=lambda attempt: (attempt.started, attempt.token, attempt.restart))
 
     def all(self, specs: Iterable[JobSpec]) -> dict[JobKey, list[Attempt]]:
         return {spec.key: self.of(spec) for spec in specs}
 
-    def _attempt(self, path: Path) -> Attempt | None:
+    def _attempt(self, path: str) -> Attempt | None:
         if path in self._ended:
             return self._ended[path]
-        start = _json(path / "start.json")
+        start = _json(f"{path}/start.json")
         if start is None:
             return None
-        # The lock is asked before the exit is read: the other way round, an end in between looks like a kill.
-        alive = is_held(path / "lock")
-        end = _json(path / "exit.json")
+        end, alive, group = _json(f"{path}/exit.json"), False, None
+        if end is None:
+            # The lock is asked before the exit is read for good: without that, an end in between looks like a kill.
+            alive = is_held(Path(path, "lock"))
+            end = _json(f"{path}/exit.json")
+            group = (_json(f"{path}/group.json") or {}).get("group")
         attempt = Attempt(
-            path=path,
+            path=Path(path),
             token=start["token"],
             restart=start["restart"],
             id=start["id"],
             digest=start["digest"],
             started=start["time"],
             pid=start["pid"],
-            group=(_json(path / "group.json") or {}).get("group"),
+            group=group,
             gpu=start.get("gpu"),
             alive=alive and end is None,
             code=None if end is None else end["code"],
             ended=None if end is None else end["time"],
-            verdict=_verdict(_json(path / "verified.json")),
-            usage=_usage(_json(path / "usage.json")),
+            verdict=_verdict(_json(f"{path}/verified.json")),
         )
         if end is not None:
             self._ended[path] = attempt
@@ -106,9 +118,17 @@ def progress(attempt: Attempt) -> Mapping[str, Any] | None:
     return None
 
 
-def _json(path: Path) -> dict[str, Any] | None:
+def _json(path: str) -> dict[str, Any] | None:
+    # Text and system calls instead of `Path` and `open`: three files an attempt, and `status` reads thousands.
     try:
-        value = json.loads(path.read_bytes())
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            text = os.read(handle, _SMALL)
+            while len(text) % _SMALL == 0 and (more := os.read(handle, _SMALL)):
+                text += more
+        finally:
+            os.close(handle)
+        value = json.loads(text.decode())
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
@@ -116,7 +136,3 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 def _verdict(data: dict[str, Any] | None) -> Verdict | None:
     return None if data is None else Verdict(bool(data.get("ok")), str(data.get("reason", "")), data.get("facts") or {})
-
-
-def _usage(data: dict[str, Any] | None) -> Usage | None:
-    return None if data is None else Usage(data["wall_s"], data["cpu_s"], data["peak_memory_mb"])
