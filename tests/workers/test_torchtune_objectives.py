@@ -46,6 +46,13 @@ DESIGNS: dict[str, dict[str, Any]] = {
         "variables": {"lr": [1e-4]},
     },
     "dora": {"method": {"update": "dora"}, "controls": ADAPTER, "variables": {"lr": [1e-3]}},
+    "qlora": {
+        "method": {"update": "qlora"},
+        "model": "../wide",
+        "controls": ADAPTER | {"dtype": "fp32"},
+        "variables": {"lr": [1e-3]},
+    },
+    "lora on two processes": {"controls": ADAPTER | {"devices": 2, "batch_size": 4}, "variables": {"lr": [1e-3]}},
 }
 # Made with torch 2.13.0 and torchtune 0.6.1 on a CPU.
 STORED = {
@@ -53,28 +60,40 @@ STORED = {
     "distillation": [1.37374, 1.43475, 1.33131],
     "ppo": [0.02725, 0.40842, 0.01285, -0.10082],
     "dora": [2.67863, 2.80705, 2.57873],
+    "qlora": [5.91551, 5.92214, 5.84150],
+    "lora on two processes": [2.67863, 2.80705, 2.59336],
 }
 
 
-def script(folder: Path, name: str, reward: Path) -> case.Script:
-    (folder / "reward").symlink_to(reward)
+def script(folder: Path, name: str, models: Path) -> case.Script:
+    for model in models.iterdir():
+        (folder / model.name).symlink_to(model)
     asked = case.order(folder / "experiment", samples=48, **DESIGNS[name])
     pairs = [row for row in case.words("train", 48) if row["word"] != row["capitalized"]]
     (asked.path / "data" / "pairs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in pairs))
     job = case.scaffolded(asked).jobs[0]
     setup = load_yaml((asked.path / str(job.run) / "setup_finetune.yaml").read_text())
-    return case.Script(asked, job, setup["recipe"])
+    made = case.Script(asked, job, setup["recipe"])
+    if setup["devices"] > 1:
+        # torchtune wants GPUs for several processes; a program of the tests lets it run over gloo.
+        program = case.over_gloo(made.run, setup["recipe"])
+        made.launch = ["--nnodes", "1", "--nproc_per_node", str(setup["devices"]), program]
+    return made
 
 
 @pytest.fixture(scope="module")
-def reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return case.reward_folder(tmp_path_factory.mktemp("models") / "reward")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the models that designs name: to be pleased, and to be quantized."""
+    folder = tmp_path_factory.mktemp("models")
+    case.reward_folder(folder / "reward")
+    case.wide_folder(folder / "wide")
+    return folder
 
 
 @pytest.fixture(scope="module", params=DESIGNS)
-def straight(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, reward: Path) -> Any:
+def straight(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models: Path) -> Any:
     """Return the name of a design and its script, run from beginning to end."""
-    done = script(tmp_path_factory.mktemp(request.param), request.param, reward)
+    done = script(tmp_path_factory.mktemp("straight"), request.param, models)
     done.all()
     return request.param, done
 
@@ -108,10 +127,10 @@ def test_preferences_are_validated_by_their_own_loss(straight: tuple[str, case.S
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    straight: tuple[str, case.Script], tmp_path: Path, reward: Path
+    straight: tuple[str, case.Script], tmp_path: Path, models: Path
 ) -> None:
     name, done = straight
-    killed = script(tmp_path, name, reward)
+    killed = script(tmp_path, name, models)
     killed.claim()
     killed.step("prepare")
     steps = int(load_yaml((killed.run / "setup_finetune.yaml").read_text())["steps_per_epoch"])

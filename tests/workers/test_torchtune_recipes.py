@@ -1,4 +1,7 @@
-"""Recipes: each one trains the tiny model with the config that a design of its kind is scaffolded into."""
+"""Recipes: which one follows from a method, and what its config holds.
+
+Those on one device and LoRA on two are trained in test_torchtune_training.py and test_torchtune_objectives.py.
+"""
 
 import json
 import os
@@ -28,7 +31,7 @@ PAIRS: dict[str, Any] = {
 }
 SEVERAL = BATCHES | {"devices": 2, "batch_size": 2}
 KD = {"objective": "distillation", "teacher": str(case.TINY)}
-# What a design says, by the recipe that follows from it. Those on one device train in the tests.
+# What a design says, by the recipe that follows from it.
 SINGLE: dict[str, dict[str, Any]] = {
     "lora_finetune_single_device": {"method": {"update": "lora"}},
     "full_finetune_single_device": {"method": {"update": "full"}},
@@ -101,26 +104,13 @@ def check_trained(run: Path, steps: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.train
-@pytest.mark.parametrize("recipe", SINGLE)
-def test_a_recipe_trains_the_tiny_model(place: Path, recipe: str) -> None:
-    run = prepared(place, **SINGLE[recipe])
-    assert load_yaml((run / "setup_finetune.yaml").read_text())["recipe"] == recipe
-    check_trained(run, tune(run))
-
-
-@pytest.mark.train
-def test_dora_trains_the_tiny_model(place: Path) -> None:
-    run = prepared(place, method={"update": "dora"})
-    check_trained(run, tune(run))
-
-
-@pytest.mark.train
-@pytest.mark.parametrize("method, dtype", [({}, "fp32"), ({"objective": "preference"}, "bf16")])
-def test_qlora_trains_a_model_that_can_be_quantized(place: Path, method: dict[str, str], dtype: str) -> None:
-    changes: dict[str, Any] = {"data": [PAIRS]} if method else {}
-    model = str(case.wide_folder(place / "wide"))
+def test_preferences_train_an_adapter_on_a_quantized_base(place: Path) -> None:
     run = prepared(
-        place, model=model, method={**method, "update": "qlora"}, controls=BATCHES | {"dtype": dtype}, **changes
+        place,
+        model=str(case.wide_folder(place / "wide")),
+        method={"objective": "preference", "update": "qlora"},
+        controls=BATCHES | {"dtype": "bf16"},
+        data=[PAIRS],
     )
     check_trained(run, tune(run))
 
@@ -129,11 +119,6 @@ def on_two_processes(place: Path, recipe: str) -> None:
     """Train with a distributed recipe. torchtune wants GPUs for it; a program of the test lets it run over gloo."""
     run = prepared(place, **DISTRIBUTED[recipe])
     check_trained(run, tune(run, case.over_gloo(run, recipe)))
-
-
-@pytest.mark.train
-def test_lora_trains_on_two_processes(place: Path) -> None:
-    on_two_processes(place, "lora_finetune_distributed")
 
 
 @pytest.mark.soak

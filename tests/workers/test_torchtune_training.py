@@ -210,7 +210,7 @@ def copied(lora: case.Script, folder: Path) -> case.Script:
     shutil.copytree(lora.run.parent, folder)
     run = folder / lora.run.name
     script = case.Script.__new__(case.Script)
-    script.run, script.job, script.recipe, script.count = run, lora.job, lora.recipe, 50
+    script.run, script.job, script.launch, script.count = run, lora.job, lora.launch, 50
     attempt = script.claim()
     for epoch in range(3):
         (run / f"epoch_{epoch}").rename(attempt / f"epoch_{epoch}")

@@ -1,9 +1,11 @@
 """Small experiments for the tests of the worker torchtune, and its script's steps run by hand."""
 
+import contextlib
 import json
 import os
 import random
 import shutil
+import signal
 import string
 import subprocess
 import sys
@@ -85,8 +87,9 @@ class Script:
 
     def __init__(self, asked: Order, job: JobSpec, recipe: str) -> None:
         self.run = asked.path / str(job.run)
-        self.job, self.recipe, self.count = job, recipe, 0
+        self.job, self.count = job, 0
         self.attempt = self.run
+        self.launch = [recipe]  # what `tune run` starts
 
     def claim(self) -> Path:
         self.attempt = self.run / ".attempts" / "train" / f"t{self.count}.0"
@@ -111,8 +114,19 @@ class Script:
             while process.poll() is None and self._logged() < step:
                 time.sleep(0.01)
             assert process.poll() is None, "training ended before it could be killed"
-            process.kill()
+            for pid in self._processes():
+                os.kill(pid, signal.SIGKILL)
             process.wait()
+
+    def _processes(self) -> list[int]:
+        """Return every process of the attempt: a launcher that is killed alone leaves those it started behind."""
+        mark = f"TUNELOOP_ATTEMPT={self.attempt}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
 
     def all(self) -> None:
         """Claim, prepare, train and verify; every step must succeed."""
@@ -133,7 +147,7 @@ class Script:
 
     def _tune(self) -> list[str]:
         overrides = (self.attempt / "overrides").read_text().splitlines()
-        return [str(BIN / "tune"), "run", self.recipe, "--config", "finetune.yaml", *overrides]
+        return [str(BIN / "tune"), "run", *self.launch, "--config", "finetune.yaml", *overrides]
 
     def _run(self, argv: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(argv, cwd=self.run, env=self._environment(), capture_output=True, text=True, check=False)
