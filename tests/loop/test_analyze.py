@@ -30,5 +30,5 @@ def test_settings_come_from_what_was_verified() -> None:
         LONGER: JobStatus(LONGER, "stale", attempts=(attempt(0, generation={"max_tokens": 8}),)),
         TRAIN: JobStatus(TRAIN, "done", attempts=(attempt(0, loss=1.0),)),
     }
-    board = Board([], statuses, Intent(), frozenset(), frozenset())
+    board = Board([], statuses, Intent(), frozenset(), frozenset(), {})
     assert _used(board) == {CAP: {"generation": {"max_tokens": 8}}, TRAIN: {}}

@@ -277,6 +277,7 @@ def test_prepare_writes_inspects_own_files(control: Path, tmp_path: Path) -> Non
         "device": "cpu",
         "do_sample": False,
         "chat_template": "{{ messages[0]['content'] }}",
+        "tokenizer_call_args": {"add_special_tokens": False},
     }
     task = json.loads((tmp_path / "a/task.json").read_text())
     assert task["data"] == str(control.parent / "data/test.jsonl")
