@@ -125,16 +125,22 @@ CASES: dict[str, tuple[str, int, list[Told]]] = {
     "not YAML": (
         changed(("metrics: {primary: {evaluation: cap}}", "metrics: {primary: {evaluation: cap}")),
         2,
-        [Told("not YAML: did not find expected ',' or '}'", 14)],
+        [
+            Told(
+                "not YAML: did not find expected ',' or '}'",
+                14,
+                hint="close the bracket or brace, and put a comma between its items",
+            )
+        ],
     ),
     "a tag that runs code": (
         changed(("Does it hold?", "!!python/object/apply:os.system [touch x]")),
         2,
         [
             Told(
-                "not YAML: could not determine a constructor for the tag "
-                "'tag:yaml.org,2002:python/object/apply:os.system'",
+                "not YAML: the tag `tag:yaml.org,2002:python/object/apply...` is not known here",
                 3,
+                hint="put text that begins with `!` in quotes",
             )
         ],
     ),
