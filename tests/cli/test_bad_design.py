@@ -7,11 +7,14 @@ import pytest
 from cli_support import DESIGN, PLAIN, Told, changed, files, prepare, problems, tuneloop
 
 from places import content
+from tuneloop.experiment.design import Design
 
 BIG = ("{lr: [1e-3, 1e-4]}", f"{{x: {list(range(101))}, y: {list(range(100))}}}")
 NOT_PLAIN = "is not a plain name"
 RESERVED = "choose another; reserved: analysis, base, eval"
 UPDATES = "use one of 'full', 'lora', 'qlora', 'dora' or 'qat'"
+
+KNOWN = "known: " + ", ".join(f"`{field.alias or name}`" for name, field in Design.model_fields.items())
 
 CASES: dict[str, tuple[str, int, list[Told]]] = {
     "unknown key": (
@@ -143,6 +146,11 @@ CASES: dict[str, tuple[str, int, list[Told]]] = {
                 hint="put text that begins with `!` in quotes",
             )
         ],
+    ),
+    "an unknown key with the name of a type": (
+        changed(("metrics: {primary: {evaluation: cap}}", "int: 3")),
+        2,
+        [Told("unknown key `int`", 13, "int", KNOWN)],
     ),
     "nothing": ("", 2, [Told("expected keys and values", 1)]),
 }
