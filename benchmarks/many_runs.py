@@ -98,8 +98,8 @@ def _copy(model: Path, attempt: Path, spec: JobSpec, token: str, index: int) -> 
 
 def _status(folder: Path) -> tuple[float, float]:
     """Return CPU seconds, the best of five, and MB of resident memory at the peak of `tuneloop status`."""
-    code = "import resource, sys; from tuneloop.cli.main import _run; _run(); "
-    code += "used = resource.getrusage(resource.RUSAGE_SELF); sys.stderr.write(f'{used.ru_maxrss} KiB')"
+    told = "sys.stderr.write(f'{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} KiB')"
+    code = f"import atexit, resource, sys; from tuneloop.cli.main import main; atexit.register(lambda: {told}); main()"
     seconds, peaks = [], []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

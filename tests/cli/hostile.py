@@ -133,15 +133,17 @@ def _mutate(draw: st.DrawFn, head: Any, at: Place) -> None:
         holder = holder[part]
     act = draw(st.sampled_from(["replace", "replace", "replace", "remove", "rename", "add"]))
     if act == "replace":
-        holder[at[-1]] = draw(values)
+        holder[at[-1]] = deepcopy(draw(values))
     elif act == "remove":
         del holder[at[-1]]
     elif isinstance(holder, list):
-        holder.append(draw(values))
+        holder.append(deepcopy(draw(values)))
     elif act == "rename":
         holder[draw(st.sampled_from(_TEXTS))] = holder.pop(at[-1])
     else:
-        holder[draw(st.sampled_from([*_TEXTS, "limit", "lr", "system", "prompt", "torchtune", "args"]))] = draw(values)
+        holder[draw(st.sampled_from([*_TEXTS, "limit", "lr", "system", "prompt", "torchtune", "args"]))] = deepcopy(
+            draw(values)
+        )
 
 
 def tuneloop(*arguments: str | Path) -> Answer:

@@ -7,11 +7,14 @@ import pytest
 from cli_support import DESIGN, PLAIN, Told, changed, files, prepare, problems, tuneloop
 
 from places import content
+from tuneloop.experiment.design import Design
 
 BIG = ("{lr: [1e-3, 1e-4]}", f"{{x: {list(range(101))}, y: {list(range(100))}}}")
 NOT_PLAIN = "is not a plain name"
 RESERVED = "choose another; reserved: analysis, base, eval"
 UPDATES = "use one of 'full', 'lora', 'qlora', 'dora' or 'qat'"
+
+KNOWN = "known: " + ", ".join(f"`{field.alias or name}`" for name, field in Design.model_fields.items())
 
 CASES: dict[str, tuple[str, int, list[Told]]] = {
     "unknown key": (
@@ -125,18 +128,29 @@ CASES: dict[str, tuple[str, int, list[Told]]] = {
     "not YAML": (
         changed(("metrics: {primary: {evaluation: cap}}", "metrics: {primary: {evaluation: cap}")),
         2,
-        [Told("not YAML: did not find expected ',' or '}'", 14)],
+        [
+            Told(
+                "not YAML: did not find expected ',' or '}'",
+                14,
+                hint="close the bracket or brace, and put a comma between its items",
+            )
+        ],
     ),
     "a tag that runs code": (
         changed(("Does it hold?", "!!python/object/apply:os.system [touch x]")),
         2,
         [
             Told(
-                "not YAML: could not determine a constructor for the tag "
-                "'tag:yaml.org,2002:python/object/apply:os.system'",
+                "not YAML: the tag `tag:yaml.org,2002:python/object/apply...` is not known here",
                 3,
+                hint="put text that begins with `!` in quotes",
             )
         ],
+    ),
+    "an unknown key with the name of a type": (
+        changed(("metrics: {primary: {evaluation: cap}}", "int: 3")),
+        2,
+        [Told("unknown key `int`", 13, "int", KNOWN)],
     ),
     "nothing": ("", 2, [Told("expected keys and values", 1)]),
 }

@@ -172,15 +172,18 @@ def test_handing_over_writes_the_events_counted_here(undisturbed: Path) -> None:
 
 
 @pytest.mark.soak
-def test_two_hundred_random_kills(tmp_path: Path, scaffolded: Path, undisturbed: Path) -> None:
+def test_two_hundred_random_kills(tmp_path: Path) -> None:
     seed = int(os.environ.get("TUNELOOP_SEED") or time.time())
     print(f"TUNELOOP_SEED={seed}")
+    values = ", ".join(f"{number}e-4" for number in range(1, 13))
+    fresh = make_echo(tmp_path / "fresh", f"{{lr: [{values}]}}", "{epochs: 2, seconds: 1, steps: 4}")
+    undisturbed = Path(shutil.copytree(fresh, tmp_path / "undisturbed"))
+    run(undisturbed)
     stream, hit, passes = random.Random(seed), 0, 0
     while hit < 200:
-        folder = tmp_path / f"exp{passes}"
-        shutil.copytree(scaffolded, folder)
-        hit += disturb_at_random(folder, stream, kills=8, longest=2.5)
+        folder = Path(shutil.copytree(fresh, tmp_path / f"exp{passes}"))
+        hit += disturb_at_random(folder, stream, kills=25, longest=1.5)
         passes += 1
         finish(folder)
         assert results(folder) == results(undisturbed), f"TUNELOOP_SEED={seed}"
-    print(f"{hit} kills in {passes} passes")
+        print(f"{hit} kills in {passes} passes", flush=True)

@@ -33,7 +33,7 @@ def validate(schema: type[S], value: object, source: Path | None = None, lines: 
 def _problems(
     error: ValidationError, schema: type[BaseModel], source: Path | None, lines: Mapping[_Loc, int]
 ) -> list[Problem]:
-    faults = [(_path(fault["loc"]), fault) for fault in error.errors(include_url=False)]
+    faults = [(_path(fault), fault) for fault in error.errors(include_url=False)]
     found = []
     for loc, fault in faults:
         if any(other[: len(loc)] == loc and len(other) > len(loc) for other, _ in faults):
@@ -44,8 +44,11 @@ def _problems(
     return list(dict.fromkeys(found))
 
 
-def _path(loc: _Loc) -> _Loc:
-    return tuple(part for part in loc if not _is_branch(part))
+def _path(fault: Any) -> _Loc:
+    """Return the path of keys to a fault. An unknown key is a key, even one that is called `int`."""
+    *above, last = fault["loc"] or ("",)
+    kept = [part for part in above if not _is_branch(part)]
+    return (*kept, last) if fault["type"] == "extra_forbidden" or not _is_branch(last) else tuple(kept)
 
 
 def _is_branch(part: str | int) -> bool:
