@@ -292,7 +292,13 @@ def test_a_split_may_have_several_files() -> None:
     assert [item.columns for item in found] == [{"input": "word"}, {"input": "word"}, {}]
 
 
-def test_columns_and_prompt_stay_within_a_format() -> None:
+def test_a_prompt_goes_around_every_input() -> None:
+    head = {"split": "train", "path": "a", "format": "preference", "prompt": "do {input}"}
+    test = {"split": "test", "path": "b", "format": "instruct", "columns": {"output": "answer"}}
+    assert sources(design(data=[head, test], evaluations=None))["test"][0].prompt == "do {input}"
+
+
+def test_columns_stay_within_a_format() -> None:
     head = {"split": "train", "path": "a", "columns": {"input": "word"}, "prompt": "do {input}", "system": "s"}
     data = [head, {"split": "validation", "path": "b", "format": "chat"}, {"split": "t", "path": "c", "format": "text"}]
     found = sources(design(data=data, evaluations=None))

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 from tuneloop.documents.errors import did_you_mean
 from tuneloop.documents.schema import Schema
 from tuneloop.documents.shell import checked_name
-from tuneloop.experiment.formats import Format
+from tuneloop.experiment.formats import FORMATS, Format
 
 SCHEMA = "tuneloop.experiment/1"
 MOST_RUNS = 10_000
@@ -153,8 +153,9 @@ def sources(design: Design) -> dict[str, tuple[Source, ...]]:
 
 def _source(index: int, entry: DataEntry, first: DataEntry) -> Source:
     kind = _format(entry, first)
-    # Roles of columns belong to a format, and so does the prompt; plain text has no system turn.
+    # Roles of columns belong to a format; a prompt goes around an input, wherever there is one; text has no turns.
     alike = kind == _format(first, first)
+    prompt = first.prompt if alike or "input" in FORMATS[kind].columns else None
     system = first.system if alike or kind != "text" else None
     return Source(
         index=index,
@@ -162,7 +163,7 @@ def _source(index: int, entry: DataEntry, first: DataEntry) -> Source:
         path=entry.path,
         format=kind,
         columns=entry.columns if entry.columns is not None else (first.columns or {}) if alike else {},
-        prompt=entry.prompt if entry.prompt is not None else first.prompt if alike else None,
+        prompt=entry.prompt if entry.prompt is not None else prompt,
         system=entry.system if entry.system is not None else system,
         hash=entry.hash,
         weight=entry.weight,
