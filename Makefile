@@ -30,7 +30,7 @@ format: setup     ## Let ruff mend what it can.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-soak: setup       ## The long versions of the kill tests and the demo with another seed.
+soak: setup       ## The long versions: random kills, hostile designs, more recipes, the demo with another seed.
 	$(TESTS) -m soak $(ARGS)
 
 bench: demo       ## Measure; figures go to docs/benchmarks.md by hand.

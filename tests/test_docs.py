@@ -338,7 +338,7 @@ def test_settings_allow_reading_only() -> None:
     settings = json.loads((ROOT / ".claude/settings.json").read_text())
     assert list(settings) == ["permissions"]
     assert list(settings["permissions"]) == ["allow"]
-    reading = r"Bash\((?:\.venv/bin/)?tuneloop (?:--help|--version|(?:status|wait|explain|config)(?::\*)?)\)"
+    reading = r"Bash\((?:\.venv/bin/)?tuneloop (?:--help|--version|(?:status|wait|explain|config|logs|sample|doctor)(?::\*)?)\)"
     for rule in settings["permissions"]["allow"]:
         assert re.fullmatch(reading, rule), rule
 
