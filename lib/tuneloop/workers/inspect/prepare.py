@@ -24,6 +24,7 @@ from tuneloop.workers.inspect.request import (
     render_request,
     write_verdict,
 )
+from tuneloop.workers.inspect.stopping import missing_stop
 
 
 def prepare(arguments: Sequence[str]) -> int:
@@ -48,7 +49,7 @@ def _prepare(path: Path, attempt: Path) -> None:
     write_text(attempt / COPY, render_request(request))
     write_json(attempt / "model.json", model)
     write_json(attempt / "task.json", _task_arguments(request))
-    write_json(attempt / "generate.json", dict(request.generation))
+    write_json(attempt / "generate.json", _generation(request))
 
 
 def _check_digest(request: Request, path: Path) -> None:
@@ -88,6 +89,15 @@ def _model_arguments(request: Request, attempt: Path) -> dict[str, Any]:
         return arguments
     # The template writes the text's first token; the tokenizer would put another one before it.
     return {**arguments, "chat_template": template, "tokenizer_call_args": {"add_special_tokens": False}}
+
+
+def _generation(request: Request) -> dict[str, Any]:
+    """Return inspect's generation settings; an answer ends with its turn, unless the design says where."""
+    template, model = _chat_template(request.model), request.model
+    if template is None or "stop_seqs" in request.generation:
+        return dict(request.generation)
+    stop = missing_stop(template, Path(model.tokenizer).resolve(), Path(model.path).resolve())
+    return {**request.generation, **({} if stop is None else {"stop_seqs": [stop]})}
 
 
 def _chat_template(model: Model) -> str | None:

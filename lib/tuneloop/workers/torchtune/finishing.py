@@ -12,11 +12,12 @@ from tuneloop.workers.torchtune.exporting import exported
 from tuneloop.workers.torchtune.families.common import Layout
 from tuneloop.workers.torchtune.weights import ADAPTER, ADAPTER_CONFIG, ADAPTER_STATE
 
+GENERATION = "generation_config.json"
 # What transformers reads beside the weights, as far as the model folder has it. torchtune copies whatever lies
 # there (scripts, pictures …) and writes the index of full weights itself.
 COMPANIONS = (
     "config.json",
-    "generation_config.json",
+    GENERATION,
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -26,6 +27,13 @@ COMPANIONS = (
     "tokenizer.model",
 )
 _WEIGHTS = (".safetensors", ".pt", ".bin", ".index.json")
+
+
+def stop_ids(folder: Path) -> list[int]:
+    """Return the ids at which transformers stops to generate with the model in `folder`."""
+    source = next((folder / name for name in (GENERATION, "config.json") if (folder / name).is_file()), None)
+    found = None if source is None else json.loads(read_text(source)).get("eos_token_id")
+    return found if isinstance(found, list) else [] if found is None else [found]
 
 
 def finish(setup: Setup, folder: Path) -> None:
@@ -41,8 +49,23 @@ def finish(setup: Setup, folder: Path) -> None:
         elif not (path.name in needed or path.name == ADAPTER_CONFIG or path.name.endswith(_WEIGHTS)):
             path.unlink()
     write_text(folder / "chat_template.jinja", read_text(setup.run.chat_template))
+    _end_answers(setup, folder)
     if setup.adapter:
         _export_adapter(setup, folder)
+
+
+def _end_answers(setup: Setup, folder: Path) -> None:
+    """Let generating end where the trained turn ends: a base model's own config knows its end of text alone."""
+    config = setup.config()
+    if str(config["dataset"]["_component_"]).endswith(".text_dataset"):
+        return
+    added = json.loads(read_text(folder / "tokenizer.json"))["added_tokens"]
+    end = next(item["id"] for item in added if item["content"] == config["tokenizer"]["end_of_turn"])
+    path = folder / GENERATION
+    said = json.loads(read_text(path)) if path.is_file() else {}
+    ends = stop_ids(setup.model)
+    if end not in ends:
+        write_json(path, {**said, "eos_token_id": [*ends, end]})
 
 
 def _export_adapter(setup: Setup, folder: Path) -> None:

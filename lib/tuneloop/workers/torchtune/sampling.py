@@ -7,6 +7,7 @@ from typing import Any
 from tuneloop.documents.errors import FailedError, Problem
 from tuneloop.documents.files import read_text
 from tuneloop.workers.models import Sampled, SampleRequest, Weights
+from tuneloop.workers.torchtune.finishing import stop_ids
 from tuneloop.workers.torchtune.loading import pretrained, with_adapter
 from tuneloop.workers.torchtune.merging import base_of
 from tuneloop.workers.torchtune.weights import ADAPTER_CONFIG
@@ -23,7 +24,9 @@ def sample(request: SampleRequest) -> Sampled:
     prompt = _rendered(tokenizer, request.messages, weights)
     model = _model(weights)
     ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False)["input_ids"].to(model.device)
-    ends = _ends(tokenizer, model)
+    # An adapter's own config knows the turn's end that it was trained on; its base's may not.
+    said = [tokenizer.eos_token_id, *stop_ids(Path(weights.folder)), *_said(model)]
+    ends = list(dict.fromkeys(token for token in said if token is not None))
     torch.manual_seed(request.seed)
     with torch.no_grad():
         made = model.generate(
@@ -46,11 +49,10 @@ def _choice(temperature: float | None) -> dict[str, Any]:
     return {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
 
 
-def _ends(tokenizer: Any, model: Any) -> list[int]:
-    """Return the tokens that end an answer: the tokenizer's, and those of the generation config."""
+def _said(model: Any) -> list[int]:
+    """Return the ids at which the loaded model's generation config stops."""
     said = model.generation_config.eos_token_id
-    said = said if isinstance(said, list) else [said]
-    return list(dict.fromkeys(token for token in [tokenizer.eos_token_id, *said] if token is not None))
+    return said if isinstance(said, list) else [] if said is None else [said]
 
 
 def _tokenizer(weights: Weights) -> Any:

@@ -260,9 +260,6 @@ def _notes(inputs: Inputs, plans: list[Plan], machine: Machine) -> Iterator[str]
     if any(plan.resolved["lora_dropout"] for plan in plans if plan.resolved.recipe.adapter):
         # torchtune's recipe state holds no state of the random numbers.
         yield "with `lora_dropout` a resumed run draws other random numbers than an uninterrupted one"
-    if not inputs.model.stops:
-        token = inputs.model.family.end_of_turn
-        yield f"the model folder's `eos_token_id` lacks {token}: a trained model's answers run to `max_tokens`"
     if "validation" not in inputs.data:
         yield "no data has the split `validation`: epochs will have no validation loss"
     yield from _told_of_runs(

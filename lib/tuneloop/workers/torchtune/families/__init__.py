@@ -37,7 +37,6 @@ class ModelFolder:
     family: Family
     weights: tuple[str, ...]  # file names
     pad: str
-    stops: bool  # generating ends with the end-of-turn token
     described: Path | None = None  # where config and tokenizer lie, when `path` is still to be trained
 
     @property
@@ -83,14 +82,7 @@ def read_model(folder: Path) -> ModelFolder:
     ids = {item["content"]: item["id"] for item in _json(tokenizer).get("added_tokens", [])}
     family = reader(config, config_file, frozenset(ids))
     pad = next(token for token in family.chat.pads if token in ids)
-    return ModelFolder(folder, config, family, weights, pad, ids[family.end_of_turn] in _stop_ids(folder, config))
-
-
-def _stop_ids(folder: Path, config: Mapping[str, Any]) -> list[int | None]:
-    """Return the ids at which transformers stops to generate: one or several, of the model or of its config."""
-    path = folder / "generation_config.json"
-    found = (_json(path) if path.is_file() else config).get("eos_token_id")
-    return found if isinstance(found, list) else [found]
+    return ModelFolder(folder, config, family, weights, pad)
 
 
 def _reader(config: Mapping[str, Any], source: Path) -> Reader:
