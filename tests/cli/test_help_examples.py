@@ -42,7 +42,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     shipped one, scaffolded, for the commands of the real tools.
     """
     passed, real = tmp_path_factory.mktemp("passed"), tmp_path_factory.mktemp("real")
-    run(make_echo(passed / "runs" / "demo", variables="{lora_rank: [4], lr: [3e-4]}", controls="{epochs: 2}"))
+    run(make_echo(passed / "runs" / "demo", variables="{lora_rank: [4], lr: [3e-4, 3e-3]}", controls="{epochs: 2}"))
     demo = real / "runs" / "demo"
     shutil.copytree(ROOT / "examples" / "capitalization", demo)
     cli("design-experiment", demo, "--from", demo / "design.yaml", "--model", ROOT / "examples" / "tiny-base")
@@ -56,7 +56,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def workplace(prepared: dict[str, Path], name: str, tmp_path: Path) -> Path:
     """A copy for one command, so that what one example changes is not the fault of another."""
     kind = "real" if name.endswith(("-torchtune", "-inspect")) else "passed"
-    return Path(shutil.copytree(prepared[kind], tmp_path / "clone", symlinks=True))
+    clone = Path(shutil.copytree(prepared[kind], tmp_path / "clone", symlinks=True))
+    if name == "restore":
+        cli("archive", clone / "runs" / "demo", clone / "demo.tar.gz")
+    return clone
 
 
 @pytest.mark.parametrize("name", COMMANDS)

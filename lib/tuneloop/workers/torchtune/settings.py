@@ -74,12 +74,13 @@ class Resolved:
 
 def resolve(run: Run, design: Design, inputs: Inputs, machine: Machine, faults: Faults) -> Resolved | None:
     """Return the run's settings, or None after adding every fault in them."""
-    before = faults.count
     devices = _devices(run, design, inputs, faults)
     recipe = None if devices is None else _recipe(devices, run, design, inputs, faults)
     if devices is None or recipe is None:
         return None
+    # A field that nobody knows hinders no other check.
     usable = _check_names(run, design, inputs, recipe, faults)
+    before = faults.count
     raw = tuple(_raw(run, design))
     _check_raw(raw, faults)
     if not usable or faults.count > before:
