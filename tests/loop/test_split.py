@@ -186,6 +186,7 @@ def test_a_killed_split_is_finished_by_the_next(tmp_path: Path) -> None:
         ("train=0.8,test", "`test` is not NAME=SHARE with a share between 0 and 1"),
         ("train=1", "`train=1` is not NAME=SHARE with a share between 0 and 1"),
         ("train=nan,test=0.5", "`train=nan` is not NAME=SHARE with a share between 0 and 1"),
+        ("a=1e-400000000,b=2/3", "`a=1e-400000000` is not NAME=SHARE with a share between 0 and 1"),
         ("a=0.5,A=0.5", "the split `A` is given twice"),
         ("../x=0.5,b=0.5", "split '../x' is not a plain name"),
         ("", "`` is not NAME=SHARE with a share between 0 and 1"),

@@ -27,6 +27,7 @@ _RULE = (
     "whose cumulated share lies above it. KEY is the sample's JSON with sorted keys, or that of its group"
 )
 _RANGE = 2**64
+_DIGITS = 20  # of a share, at most
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,9 @@ def entries(split: Split) -> list[dict[str, Any]]:
 
 
 def _fraction(text: str) -> Fraction | None:
+    # An exponent may stand for a number of a billion digits.
+    if len(text) > _DIGITS or "e" in text.lower():
+        return None
     try:
         return Fraction(text)
     except (ValueError, ZeroDivisionError):
