@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import small_models
 import torchtune_case as case
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -209,6 +210,12 @@ def test_a_text_of_llama_begins_and_ends_as_its_tokenizer_says(tmp_path: Path) -
     assert tokens[-1] == end_of_text(used) == used.tokenizer.token_to_id("<|end_of_text|>")
 
 
+def test_a_text_begins_with_the_token_that_its_tokenizer_writes(tmp_path: Path) -> None:
+    used = tokenizer(folder=small_models.make("gemma", tmp_path / "gemma"))
+    tokens = text_dataset(used, sources=[source(tmp_path, [{"text": "ab"}], "text")])[0]["tokens"]
+    assert [used.tokenizer.id_to_token(tokens[place]) for place in (0, -1)] == ["<bos>", "<eos>"]
+
+
 def test_a_long_text_is_cut_alone_and_goes_on_in_a_pack(tmp_path: Path) -> None:
     said = [source(tmp_path, [{"text": "a" * 100}, {"text": "b" * 30}], "text")]
     used = tokenizer(32)
@@ -364,7 +371,8 @@ def test_the_validation_loss_of_preferences_is_torchtunes(tmp_path: Path) -> Non
     found = validated(model, Validation(split, split, loss), before)
     assert found["validation_loss"] == pytest.approx(float(theirs), rel=1e-5)
     assert found["validation_tokens"] == int((labels[:, 1:] != IGNORED).sum())
-    assert found["validation_accuracy"] == float(((policy - reference)[:5] > (policy - reference)[5:]).float().mean())
+    gains = policy - reference
+    assert found["validation_accuracy"] == pytest.approx(float((gains[:5] > gains[5:]).float().mean()))
     other = validated(model, Validation(split, split, {"_component_": "torchtune.rlhf.loss.RSOLoss"}), before)
     assert (other["validation_loss"], other["reason"]) == (None, "the loss of preferences is computed for DPO alone")
 

@@ -24,7 +24,7 @@ MESSAGES = [
 TURNS = [Turn(item.role, item.text_content, item.masked) for item in MESSAGES]
 
 
-def chat_tokenizer(folder: Path, max_seq_len: int | None = None, prompt: list[str] | None = None) -> ChatTokenizer:
+def chat_tokenizer(folder: Path, max_seq_len: int | None = None) -> ChatTokenizer:
     model = read_model(folder)
     return ChatTokenizer(
         path=str(model.tokenizer),
@@ -32,7 +32,6 @@ def chat_tokenizer(folder: Path, max_seq_len: int | None = None, prompt: list[st
         end_of_turn=model.family.end_of_turn,
         pad=model.pad,
         max_seq_len=max_seq_len,
-        prompt_template=None if prompt is None else {"user": prompt},
     )
 
 
@@ -91,16 +90,6 @@ def test_prompt_ids_equal_transformers(family: str, llama: Path) -> None:
     wanted = theirs.apply_chat_template(said, add_generation_prompt=True, return_dict=False)
     assert chat_tokenizer(folder).prompt(TURNS[:-1]) == list(wanted)
     assert chat_tokenizer(folder).tokenize(TURNS)[0][: len(wanted)] == list(wanted)
-
-
-def test_a_prompt_is_encoded_in_one_piece(llama: Path) -> None:
-    """Piece by piece, Llama 3 would lose the blank between `capitalize:` and the word."""
-    turn = [Turn("user", "wOrd", True), Turn("assistant", "Word", False)]
-    joined = [Turn("user", "capitalize: wOrd", True), Turn("assistant", "Word", False)]
-    for folder in (case.TINY, llama):
-        assert chat_tokenizer(folder, prompt=["capitalize: ", ""]).tokenize(turn) == chat_tokenizer(folder).tokenize(
-            joined
-        )
 
 
 def words(folder: Path, **said: Any) -> dict[str, Any]:

@@ -75,7 +75,6 @@ def end_of_text(tokenizer: ChatTokenizer) -> int:
 
 
 def _text(text: str, tokenizer: ChatTokenizer) -> list[int]:
-    """Encode as transformers does, a beginning-of-text token included where the tokenizer writes one."""
-    tokens: list[int] = tokenizer.tokenizer.encode(text).ids
+    tokens = tokenizer.document(text)
     end = end_of_text(tokenizer)
     return tokens if tokens and tokens[-1] == end else [*tokens, end]

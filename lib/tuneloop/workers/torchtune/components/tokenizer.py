@@ -39,7 +39,6 @@ class ChatTokenizer:
         end_of_turn: the token that ends a turn; it is trained.
         pad: the token that fills batches; it is ignored.
         max_seq_len: tokens of a sample at most; None for no limit.
-        prompt_template: role to [text before, text after], e.g. {"user": ["capitalize: ", ""]}.
     """
 
     def __init__(
@@ -49,9 +48,9 @@ class ChatTokenizer:
         end_of_turn: str,
         pad: str,
         max_seq_len: int | None = None,
-        prompt_template: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.tokenizer = Tokenizer.from_file(str(path))
+        self._whole = Tokenizer.from_file(str(path))
         # It adds tokens that the template writes itself, or trims blanks off the places that tell turns apart.
         self.tokenizer.post_processor = None
         self.template = compiled(Path(chat_template).read_text(encoding="utf-8"))
@@ -61,7 +60,6 @@ class ChatTokenizer:
         self.bos_id = None  # the template writes it where there is one
         self.stop_tokens = [self.eos_id]
         self.max_seq_len = max_seq_len
-        self.prompt_template = {role: tuple(pieces) for role, pieces in (prompt_template or {}).items()}
 
     @property
     def vocab_size(self) -> int:
@@ -72,6 +70,10 @@ class ChatTokenizer:
         del add_bos
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return [*ids, self.eos_id] if add_eos else ids
+
+    def document(self, text: str) -> list[int]:
+        """Return the ids of a plain text as transformers encodes it, with the token that begins one where there is."""
+        return list(self._whole.encode(text).ids)
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=skip_special_tokens))
@@ -118,11 +120,7 @@ class ChatTokenizer:
         return segments
 
     def _said(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
-        said = []
-        for turn in turns:
-            before, after = self.prompt_template.get(turn.role, ("", ""))
-            said.append({"role": turn.role, "content": f"{before}{turn.text}{after}"})
-        return said
+        return [{"role": turn.role, "content": turn.text} for turn in turns]
 
     def _id(self, token: str) -> int:
         found = self.tokenizer.token_to_id(token)
