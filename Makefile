@@ -16,7 +16,7 @@ demo: setup       ## Design, scaffold, run and analyze the shipped experiment in
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo runs/demo
 
 test: setup       ## Everything, with real training and evaluation.
-	$(TESTS) -m "not soak" $(ARGS)
+	$(TESTS) -n auto --dist loadfile -m "not soak" $(ARGS)
 
 test-fast: setup  ## What needs no training: under a minute.
 	$(TESTS) -n auto -m "not soak and not train and not slow" $(ARGS)
