@@ -33,6 +33,20 @@ def test_a_control_run_is_the_base_model(lab: Path) -> None:
     assert as_json(tuneloop(lab, "sample", "exp/control", "hello", "--json"))["prompt"] == "<base>[user]hello"
 
 
+def test_a_cached_hub_id_is_a_base_model_too(tmp_path: Path) -> None:
+    make_echo(tmp_path / "exp", scaffold=False)
+    snapshot = tmp_path / "home" / "hub" / "models--org--tiny" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    summary = tmp_path / "exp" / "experiment_summary.md"
+    summary.write_text(summary.read_text().replace("model: model", "model: org/tiny", 1))
+    assert "the model `org/tiny` is not there" in tuneloop(tmp_path, "sample", "exp/control", "hello").stderr
+    done = tuneloop(tmp_path, "sample", "exp/control", "hello", "--json", HF_HOME=str(tmp_path / "home"))
+    assert as_json(done)["prompt"] == "<base>[user]hello"
+
+
 def test_the_experiment_may_be_the_folder_itself(lab: Path) -> None:
     assert tuneloop(lab / "exp", "sample", "lr1e-3@1", "hello").stdout == "HELLO\n"
 

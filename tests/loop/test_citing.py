@@ -83,6 +83,16 @@ def test_a_wrong_reference_is_named(tmp_path: Path, reference: str, message: str
     assert hint is None or hint in refused.stderr
 
 
+def test_a_checkpoint_without_weights_is_not_cited(tmp_path: Path) -> None:
+    second = citing(tmp_path)
+    run(tmp_path / "first")
+    (tmp_path / "first" / "lr1e-3" / "epoch_1" / "cleaned.json").write_text("{}")
+    refused = cli("scaffold-experiment", second, check=False)
+    assert refused.returncode == 2
+    assert "the weights of `../first/lr1e-3@1` were cleaned away" in refused.stderr
+    assert "finetune.slurm` trains it again" in refused.stderr
+
+
 def test_experiments_that_cite_each_other_do_not_wait_for_ever(tmp_path: Path) -> None:
     second = citing(tmp_path)
     summary = tmp_path / "first" / "experiment_summary.md"

@@ -67,7 +67,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     }
     steps: list[dict[str, Any]] = [
         {"controls": LORA},
-        {"controls": LORA},
+        {"controls": LORA, "runs": evaluated["runs"]},
         {"controls": FULL, "method": {"update": "full"}, **evaluated},
         {"controls": LORA},
     ]
@@ -88,6 +88,10 @@ def test_training_starts_where_the_cited_run_ended(chain: Mapping[str, Path], ci
 
 def test_a_cited_model_is_evaluated_as_the_control(chain: Mapping[str, Path]) -> None:
     assert states(chain["e2"])["eval/control/base/cap"] == "done"
+
+
+def test_the_control_answers_as_what_the_runs_started_from(chain: Mapping[str, Path]) -> None:
+    assert cli("sample", f"{chain['e1']}/control", "hello").stdout.strip()
 
 
 def test_a_cited_adapter_is_merged_once_and_a_full_checkpoint_is_read_where_it_lies(chain: Mapping[str, Path]) -> None:

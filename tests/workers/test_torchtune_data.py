@@ -166,6 +166,12 @@ def test_a_prompt_and_a_system_turn_belong_to_their_file(tmp_path: Path) -> None
             {"chosen": CHAT, "rejected": [{"role": "user", "content": "other"}, CHAT[1]]},
             "the chosen and the rejected conversation begin differently",
         ),
+        ("preference", {"input": "a", "chosen": "b", "rejected": "b"}, "chosen and rejected are the same"),
+        (
+            "preference",
+            {"chosen": CHAT, "rejected": [*CHAT, *CHAT]},
+            "one conversation goes on where the other one ends",
+        ),
         (
             "preference",
             {"chosen": CHAT, "rejected": SHARED},

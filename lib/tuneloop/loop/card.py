@@ -11,13 +11,16 @@ from typing import Any
 
 import tuneloop
 from tuneloop.analysis.wording import decimals_for, difference_text, mean_text, value_text
+from tuneloop.documents.errors import InputError
 from tuneloop.documents.files import read_text
 from tuneloop.documents.yamltext import dump_yaml, load_yaml
+from tuneloop.experiment.references import parse_reference
 from tuneloop.experiment.work import train_key
 from tuneloop.jobs.tables import markdown
 from tuneloop.loop.checkpoints import Model
 from tuneloop.loop.measured import Measured
 from tuneloop.loop.sample import messages
+from tuneloop.workers.checkpoints import cite
 
 _LOAD = """\
 ```python
@@ -56,7 +59,7 @@ def card(model: Model, found: Measured) -> str:
 def _head(model: Model) -> dict[str, Any]:
     method = model.experiment.design.method
     return {
-        "base_model": _outside(model.experiment.design.model),
+        "base_model": _base_name(model),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["tuneloop", model.experiment.design.backend, method.objective, method.update],
@@ -68,11 +71,25 @@ def _method(model: Model) -> Iterator[list[str]]:
     yield ["objective", " ".join(filter(None, [method.objective, method.algorithm]))]
     yield ["update", method.update]
     yield ["trained by", f"{design.backend}{f', preset {design.preset}' if design.preset else ''}"]
-    yield ["base model", f"`{_outside(design.model)}`"]
+    yield ["base model", f"`{_base_name(model)}`"]
+    reference = parse_reference(design.model)
+    if reference is not None and reference.experiment is not None:
+        started = f"{Path(reference.experiment).name}/{reference.run}@{reference.epoch}"
+        yield ["started from", f"`{started}`, a checkpoint of another experiment"]
     if model.run.kind == "train":
         yield ["run", f"`{model.name}`, epoch {model.epoch} of 0 to {model.run.epochs - 1}"]
         yield ["seed", str(model.run.seed)]
         yield ["digest", f"`{model.board.spec(train_key(model.run.name)).digest}`"]
+
+
+def _base_name(model: Model) -> str:
+    """Return the model that the chain of experiments begins with, as far as they are there to tell."""
+    named = model.experiment.design.model
+    try:
+        cited = cite(named, model.experiment.layout.folder)
+    except InputError:
+        cited = None
+    return _outside(named) if cited is None else cited.base.name
 
 
 def _data(model: Model) -> list[list[str]]:

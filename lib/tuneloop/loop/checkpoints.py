@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuneloop.documents.errors import FailedError, InputError, Problem
+from tuneloop.documents.files import read_text
 from tuneloop.documents.shell import typed
+from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.expand import Run
-from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.layout import Layout, RunLayout, cleaned_in
 from tuneloop.experiment.read import Experiment, read_experiment
 from tuneloop.experiment.references import parse_reference
 from tuneloop.experiment.work import train_key
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.state import GOING, JobStatus
 from tuneloop.loop.orders import Crew
+from tuneloop.workers.hub import model_folder
 from tuneloop.workers.models import Weights
 
 
@@ -106,10 +109,11 @@ def refuse_gone(layout: Layout, run: str, epoch: int) -> None:
 def _as_it_is(experiment: Experiment, board: Board, run: Run) -> Model:
     base, template = _base(experiment), _template(experiment)
     if run.kind == "control":
+        _refuse_missing(experiment, base)
         return Model(experiment, board, run, None, base, base, template)
     reference = parse_reference(run.checkpoint or "")
     if reference is None:
-        folder = experiment.path(run.checkpoint or "")
+        folder = model_folder(run.checkpoint or "", experiment.layout.folder)
         if not folder.is_dir():
             raise InputError(_problem(experiment, f"no model folder `{run.checkpoint}`", "correct it under `runs`"))
         return Model(experiment, board, run, None, folder, base, None)
@@ -119,12 +123,33 @@ def _as_it_is(experiment: Experiment, board: Board, run: Run) -> Model:
 
 
 def _base(experiment: Experiment) -> Path:
-    """Return the folder of the design's model, which may be a checkpoint itself."""
-    reference = parse_reference(experiment.design.model)
-    if reference is None or experiment.path(experiment.design.model).is_dir():
-        return experiment.path(experiment.design.model)
+    """Return the folder of the design's model; of a cited checkpoint what its runs really start from."""
+    named, layout = experiment.design.model, experiment.layout
+    folder = model_folder(named, layout.folder)
+    reference = parse_reference(named)
+    if reference is None or folder.is_dir():
+        return folder
+    started = (_start_of(layout.run(run.name)) for run in experiment.runs if run.kind == "train")
+    merged = next((path for path in started if path is not None and path.is_dir()), None)
     other = Layout(experiment.path(reference.experiment or "."))
-    return other.run(reference.run).checkpoint(reference.epoch)
+    return merged or other.run(reference.run).checkpoint(reference.epoch)
+
+
+def _start_of(run: RunLayout) -> Path | None:
+    """Return the model that a run's setup names; it outlives the experiment that is cited."""
+    if not run.setup.is_file():
+        return None
+    said = load_yaml(read_text(run.setup), run.setup).get("model", {}).get("path")
+    return None if said is None else (run.folder / said).resolve()
+
+
+def _refuse_missing(experiment: Experiment, folder: Path) -> None:
+    named = experiment.design.model
+    if cleaned_in(folder).is_file():
+        hint = f"`bash {typed(RunLayout(folder.parent).script)}` trains it again"
+        raise InputError(_problem(experiment, f"the weights of `{named}` were cleaned away", hint))
+    if not folder.is_dir():
+        raise InputError(_problem(experiment, f"the model `{named}` is not there", "set `model:`, or train it first"))
 
 
 def _template(experiment: Experiment) -> Path | None:

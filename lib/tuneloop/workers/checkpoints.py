@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tuneloop.documents.errors import InputError, Problem
 from tuneloop.documents.shell import typed
-from tuneloop.experiment.layout import Layout, RunLayout
+from tuneloop.experiment.layout import Layout, RunLayout, cleaned_in
 from tuneloop.experiment.read import Experiment, read_experiment
 from tuneloop.experiment.references import Reference, parse_reference
 from tuneloop.experiment.store import all_specs, read_jobs
@@ -44,7 +44,7 @@ def cite(text: str, folder: Path, *, citing: tuple[Path, ...] = ()) -> Cited | N
     reference = parse_reference(text)
     if reference is None or reference.experiment is None or model_folder(text, folder).is_dir():
         return None
-    place = (folder / reference.experiment).resolve()
+    place = (folder / Path(reference.experiment).expanduser()).resolve()
     if not Layout(place).summary.is_file():
         raise InputError(f"`{text}` cites an experiment that is not there", hint=f"there is none in {typed(place)}")
     other = read_experiment(place)
@@ -61,6 +61,10 @@ def cite(text: str, folder: Path, *, citing: tuple[Path, ...] = ()) -> Cited | N
     if job is None:
         hint = f"`tuneloop scaffold-experiment {typed(other.layout.folder)}` first"
         raise InputError(Problem(f"`{run.name}` is not scaffolded", other.layout.summary, hint=hint))
+    checkpoint = other.layout.run(run.name).checkpoint(reference.epoch)
+    if cleaned_in(checkpoint).is_file():
+        hint = f"cite another epoch, or `bash {typed(other.layout.run(run.name).script)}` trains it again"
+        raise InputError(Problem(f"the weights of `{text}` were cleaned away", checkpoint, hint=hint))
     need = Need(key, "ok", reference.experiment)
     return Cited(other.layout.run(run.name), reference.epoch, need, job.digest, _base(other, reference, citing))
 

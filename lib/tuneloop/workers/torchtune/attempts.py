@@ -13,9 +13,10 @@ from typing import Any
 
 from tuneloop.documents.errors import InputError, Problems
 from tuneloop.documents.files import read_text
+from tuneloop.documents.shell import typed
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.identity import file_hash, model_hash
-from tuneloop.experiment.layout import RunLayout
+from tuneloop.experiment.layout import RunLayout, cleaned_in
 from tuneloop.workers.torchtune.recipes import COMPANIONS
 
 
@@ -152,18 +153,27 @@ def check_unchanged(setup: Setup) -> None:
             problems.add(f"the {split} data has changed since the run was scaffolded", source=path, hint=again)
     cited = setup["model"].get("cited")
     if cited is not None:
-        _check_cited(Path(cited["checkpoint"]), cited["digest"], problems, again)
+        _check_cited(setup.model, Path(cited["checkpoint"]), cited["digest"], problems, again)
     elif not setup.model.is_dir():
         problems.add("the model folder is gone", source=setup.model, hint=again)
     elif model_hash(setup.model) != setup["model"]["hash"]:
         problems.add("the model has changed since the run was scaffolded", source=setup.model, hint=again)
-    for name in COMPANIONS:
-        if name in setup.data and model_hash(setup.path(setup[name]["path"])) != setup[name]["hash"]:
-            problems.add(f"the {name.replace('_', ' ')} has changed since the run was scaffolded", hint=again)
+    for name in (name for name in COMPANIONS if name in setup.data):
+        folder, what = setup.path(setup[name]["path"]), name.replace("_", " ")
+        if not folder.is_dir():
+            problems.add(f"the {what} is gone", source=folder, hint=again)
+        elif model_hash(folder) != setup[name]["hash"]:
+            problems.add(f"the {what} has changed since the run was scaffolded", source=folder, hint=again)
     problems.raise_if_any()
 
 
-def _check_cited(checkpoint: Path, digest: str, problems: Problems, again: str) -> None:
+def _check_cited(model: Path, checkpoint: Path, digest: str, problems: Problems, again: str) -> None:
+    if model != checkpoint and model.is_dir():
+        return  # merged already, under a name that the digest is part of
+    if cleaned_in(checkpoint).is_file():
+        hint = f"`bash {typed(RunLayout(checkpoint.parent).script)}` trains it again"
+        problems.add("the weights of the checkpoint to start from were cleaned away", source=checkpoint, hint=hint)
+        return
     found = read_json(verified_of(checkpoint)).get("digest")
     if found is None:
         problems.add("the checkpoint to start from is not there", source=checkpoint, hint="train its run first")

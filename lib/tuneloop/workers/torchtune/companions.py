@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.files import read_text
 from tuneloop.experiment.identity import model_hash
+from tuneloop.experiment.references import parse_reference
 from tuneloop.experiment.work import Fault
 from tuneloop.workers import Order
 from tuneloop.workers.faults import model_folder_fault
@@ -36,6 +37,11 @@ def read_companions(order: Order, model: ModelFolder | None) -> tuple[dict[str, 
             continue
         at = ("method", name)
         folder = model_folder(text, order.path)
+        if not folder.is_dir() and parse_reference(text) is not None:
+            what = name.replace("_", " ")
+            hint = f"`tuneloop export {text} DIR` makes a folder of it"
+            faults.append(Fault(f"a {what} is a model folder, and `{text}` is a checkpoint", at, hint))
+            continue
         if fault := model_folder_fault(text, folder, at):
             faults.append(fault)
             continue

@@ -231,6 +231,10 @@ def _preference_fault(sample: Mapping[str, Any], how: Reading) -> str | None:
             return f"column `{how.column(role)}` is an answer to nothing: there is no column `{how.column('input')}`"
     if both[0][0] != both[1][0]:
         return "the chosen and the rejected conversation begin differently"
+    shorter = min(len(said) for said in both)
+    if both[0][:shorter] == both[1][:shorter]:
+        alike = len(both[0]) == len(both[1])
+        return "chosen and rejected are the same" if alike else "one conversation goes on where the other one ends"
     return None
 
 

@@ -1,6 +1,6 @@
 """Answering one prompt, as an evaluation would have it answered: same template, same tokenizer, same weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ def sample(request: SampleRequest) -> Sampled:
     import torch
 
     weights = request.weights
-    tokenizer = _tokenizer(weights)
+    tokenizer = _loaded(_tokenizer, weights)
     prompt = _rendered(tokenizer, request.messages, weights)
-    model = _model(weights)
+    model = _loaded(_model, weights)
     ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False)["input_ids"].to(model.device)
     # An adapter's own config knows the turn's end that it was trained on; its base's may not.
     said = [tokenizer.eos_token_id, *stop_ids(Path(weights.folder)), *_said(model)]
@@ -55,6 +55,16 @@ def _said(model: Any) -> list[int]:
     return said if isinstance(said, list) else [] if said is None else [said]
 
 
+def _loaded(load: Callable[[Weights], Any], weights: Weights) -> Any:
+    """Return what `load` makes of the weights. Raises FailedError with the library's own words."""
+    try:
+        return load(weights)
+    except FailedError:
+        raise
+    except Exception as error:
+        raise FailedError(Problem(f"does not load: {type(error).__name__}: {error}", Path(weights.folder))) from error
+
+
 def _tokenizer(weights: Weights) -> Any:
     from transformers import AutoTokenizer
 
@@ -77,13 +87,8 @@ def _model(weights: Weights) -> Any:
     import torch
 
     checkpoint = Path(weights.folder)
-    try:
-        if (checkpoint / ADAPTER_CONFIG).is_file():
-            model = with_adapter(pretrained(base_of(checkpoint, Path(weights.base))), checkpoint)
-        else:
-            model = pretrained(checkpoint)
-    except FailedError:
-        raise
-    except Exception as error:
-        raise FailedError(Problem(f"does not load: {type(error).__name__}: {error}", checkpoint)) from error
+    if (checkpoint / ADAPTER_CONFIG).is_file():
+        model = with_adapter(pretrained(base_of(checkpoint, Path(weights.base))), checkpoint)
+    else:
+        model = pretrained(checkpoint)
     return model.to("cuda" if weights.gpus and torch.cuda.is_available() else "cpu").eval()
