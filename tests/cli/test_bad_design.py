@@ -14,7 +14,8 @@ NOT_PLAIN = "is not a plain name"
 RESERVED = "choose another; reserved: analysis, base, eval"
 UPDATES = "use one of 'full', 'lora', 'qlora', 'dora' or 'qat'"
 
-KNOWN = "known: " + ", ".join(f"`{field.alias or name}`" for name, field in Design.model_fields.items())
+KEYS = [f"`{field.alias or name}`" for name, field in Design.model_fields.items()]
+KNOWN = f"known: {', '.join(KEYS[:8])} and {len(KEYS) - 8} more"
 
 CASES: dict[str, tuple[str, int, list[Told]]] = {
     "unknown key": (

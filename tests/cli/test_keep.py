@@ -200,6 +200,36 @@ def test_weights_that_were_set_aside_go_and_their_results_stay(exp: Path) -> Non
     assert set(aside.rglob("eval/logs/*")) == logs
 
 
+def merged(exp: Path, name: str = "abc-e0") -> Path:
+    """Put a merged model of a cited checkpoint where the trainer does."""
+    folder = exp / ".tuneloop" / "models" / name
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"w" * 1000)
+    folder.with_suffix(".lock").touch()
+    return folder
+
+
+@pytest.mark.parametrize("keep", ["best", "last", "none"])
+def test_merged_models_go_with_the_weights(exp: Path, keep: str) -> None:
+    folder = merged(exp)
+    plan = as_json(tuneloop(exp.parent, "clean", "exp", "--keep", keep, "--dry-run", "--json"))
+    assert ".tuneloop/models/abc-e0" in plan["rest"]
+    clean(exp, "--keep", keep)
+    assert not folder.exists()
+    assert set(states(exp).values()) == {"done"}
+
+
+def test_a_merged_model_stays_with_the_adapter_that_belongs_to_it(exp: Path) -> None:
+    needed, other = merged(exp), merged(exp, "old-e0")
+    adapter = exp / "lr1e-3" / "epoch_2" / "adapter_config.json"
+    adapter.write_text(json.dumps({"base_model_name_or_path": "../.tuneloop/models/abc-e0"}))
+    clean(exp, "--keep", "last")
+    assert needed.is_dir()
+    assert not other.exists()
+    clean(exp, "--keep", "none")
+    assert not needed.exists()
+
+
 # Archiving
 
 
@@ -222,12 +252,14 @@ def test_what_is_archived_comes_back_the_same(exp: Path) -> None:
 
 def test_without_weights_the_rest_comes_back_and_says_so(exp: Path) -> None:
     here = exp.parent
+    merged(exp)
     before, stands = content(exp), states(exp)
     as_json(tuneloop(here, "archive", "exp", "exp.tar.gz", "--without-weights", "--json"))
     assert content(exp) == before
     assert not as_json(tuneloop(here, "restore", "exp.tar.gz", "again", "--json"))["weights"]
     assert weights(here / "again") == set()
     assert not list((here / "again").rglob("weights.json"))
+    assert not list((here / "again").rglob("*.safetensors"))
     assert states(here / "again") == stands
     (told,) = problems(tuneloop(here, "sample", "again/lr1e-3@0", "x", "--json"))
     assert "cleaned away" in told.message

@@ -113,9 +113,6 @@ def test_an_export_has_weights_and_a_card_from_the_records(lab: Path) -> None:
     assert "[" in card.split("cap (echo)")[1].splitlines()[0], "a score has its interval"
     assert str(lab) not in card
     assert content(lab / "exp") == before
-    again = as_json(tuneloop(lab, "export", "exp/lr1e-3@0", "exported", "--json"))
-    assert again["written"]
-    assert "lr1e-3@0" in (lab / "exported" / "README.md").read_text()
 
 
 def test_a_dry_run_shows_the_card_and_writes_nothing(lab: Path) -> None:
@@ -131,6 +128,31 @@ def test_a_folder_of_others_is_never_replaced(lab: Path) -> None:
         done = tuneloop(lab, "export", "exp/lr1e-3@1", "mine", "--json", *options)
         assert [told.message for told in problems(done)] == ["something else is here already"]
     assert content(lab / "mine") == {"notes.txt": b"mine"}
+
+
+def test_another_export_is_replaced_when_that_is_asked_for_alone(lab: Path) -> None:
+    tuneloop(lab, "export", "exp/lr1e-3@1", "twice")
+    before = content(lab / "twice")
+    for options in ([], ["--dry-run"], ["--replace"]):
+        assert "all is there already" in tuneloop(lab, "export", "exp/lr1e-3@1", "twice", *options).stdout
+    for options in ([], ["--dry-run"]):
+        (told,) = problems(tuneloop(lab, "export", "exp/lr1e-3@0", "twice", "--json", *options))
+        assert told.message == "an export of something else is here already"
+        assert "`--replace`" in str(told.hint)
+    assert content(lab / "twice") == before
+    assert as_json(tuneloop(lab, "export", "exp/lr1e-3@0", "twice", "--replace", "--json"))["written"]
+    assert "lr1e-3@0" in (lab / "twice" / "README.md").read_text()
+
+
+def test_a_persons_files_in_an_export_are_named_and_kept(lab: Path) -> None:
+    tuneloop(lab, "export", "exp/lr1e-3@1", "touched")
+    (lab / "touched" / "notes.txt").write_text("mine")
+    (lab / "touched" / "README.md").write_text("mine")
+    before = content(lab / "touched")
+    for reference in ("exp/lr1e-3@0", "exp/lr1e-3@1"):
+        (told,) = problems(tuneloop(lab, "export", reference, "touched", "--replace", "--json"))
+        assert told.message.endswith("`notes.txt` was added, `README.md` was changed")
+    assert content(lab / "touched") == before
 
 
 def test_the_base_model_is_not_exported(lab: Path) -> None:

@@ -39,6 +39,18 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert as_json(tuneloop(tmp_path, "split", name, "parts", *SHARES, "--json"))["data"] == found["data"]
 
 
+def test_a_part_far_from_its_share_is_noted(tmp_path: Path) -> None:
+    name = source(tmp_path)
+    assert tuneloop(tmp_path, "split", name, "parts", *SHARES).stderr == ""
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join((tmp_path / name).read_text().splitlines(keepends=True)[:4]))
+    shares = ("--shares", "train=0.9,test=0.1", "--dry-run")
+    found = (tuneloop(tmp_path, "split", "few.jsonl", "few", *shares, "--seed", str(seed)) for seed in range(50))
+    done = next(done for done in found if done.returncode == 0)  # one sample of four is far from a tenth
+    assert "`test` has" in done.stderr
+    assert "of 4 samples, its share is 0.4; try another `--seed`" in done.stderr
+
+
 def test_bad_files_and_shares_are_errors(tmp_path: Path) -> None:
     for words in (("none.jsonl", *SHARES), (source(tmp_path), "--shares", "train=2")):
         name, *rest = words

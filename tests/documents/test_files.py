@@ -270,6 +270,34 @@ def test_a_new_file_is_whole_or_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+# Says when its file has begun, and then writes until it is killed.
+_NEW_FILE = """
+import sys, time
+from pathlib import Path
+from tuneloop.documents.files import new_file
+with new_file(Path(sys.argv[1])) as beside:
+    beside.write_text("half")
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_call_left_of_a_new_file_is_removed_by_the_next(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    argv = [sys.executable, "-c", _NEW_FILE, str(target)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        with new_file(target) as beside:
+            beside.write_text("mine")
+        assert len(list(tmp_path.iterdir())) == 2, "what a living call writes is left alone"
+        writer.kill()
+    with new_file(target) as beside:
+        beside.write_text("whole")
+    assert target.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [target]
+
+
 @pytest.mark.slow
 def test_a_full_disk_leaves_no_half_folder(tiny_disk: Path) -> None:
     fill(tiny_disk)

@@ -1,14 +1,17 @@
 """Likely causes are recognised from what the tools really say: the real libraries are made to fail."""
 
+import ast
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import own_words
 import pytest
 import real_failures
 import recorded
@@ -145,6 +148,46 @@ def test_real_messages_of_a_full_disk(tiny_disk: Path) -> None:
 )
 def test_recorded_messages(text: str, cause: str) -> None:
     assert likely_cause(Evidence(f"before\n{text}\nafter"))[0] == cause
+
+
+@pytest.mark.parametrize("file", own_words.OWN_WORDS)
+def test_our_own_messages(file: str) -> None:
+    source = (ROOT / "lib" / "tuneloop" / file).read_text()
+    for words, cause in own_words.OWN_WORDS[file].items():
+        assert words in source, "it says so no more"
+        message = re.sub(r"\{(\w+)[^}]*\}", lambda found: OF_NAME.get(found[1], "3"), words)
+        assert likely_cause(Evidence(f"before\n/a/place: {message}\nafter")) == (cause, hint_of(cause)), message
+
+
+# What is filled in, where a number would not do.
+OF_NAME = {"role": "'narrator'", "log": "error", "what": "reward model"}
+
+
+@pytest.mark.parametrize("file", [file for file in own_words.OWN_WORDS if file.startswith("workers/")])
+def test_every_error_of_a_step_is_listed(file: str) -> None:
+    source = (ROOT / "lib" / "tuneloop" / file).read_text()
+    listed = [*own_words.OWN_WORDS[file], *own_words.NOT_ITS_OWN]
+    assert [words for words in errors_in(source) if not any(item in words for item in listed)] == []
+
+
+def errors_in(source: str) -> Iterator[str]:
+    """Yield the messages that are raised, collected, or given as a verdict or a fault, as they stand in the source."""
+    for node in ast.walk(ast.parse(source)):
+        call = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        said: list[ast.AST | None] = []
+        if isinstance(node, ast.Call) and call.endswith(("Error", "Problem", ".add")):
+            said = [*node.args[:1]]
+        elif isinstance(node, ast.Call) and call == "Verdict" and ast.unparse(node.args[0]) == "False":
+            said = [*node.args[1:2]]
+        elif isinstance(node, ast.Yield):
+            said = [node.value]
+        for text in said:
+            if isinstance(text, ast.Constant | ast.JoinedStr):
+                yield ast.get_source_segment(source, text) or ""
+
+
+def hint_of(cause: str) -> str:
+    return next(row.hint for row in TABLE if row.cause == cause)
 
 
 @pytest.mark.parametrize("width", [20, 40, 79])

@@ -161,6 +161,26 @@ def test_a_part_of_an_earlier_split_is_not_left(tmp_path: Path) -> None:
     assert refused(source, folder, fewer, replace=True) == ["a part of an earlier split lies here"]
 
 
+def test_a_part_that_is_in_the_way_is_told_with_its_command(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", numbers(COUNT))
+    write_split(split(source, tmp_path / "my parts"))
+    with pytest.raises(InputError) as caught:
+        split(source, tmp_path / "my parts", parse_shares("train=0.9,test=0.1"), replace=True)
+    place = tmp_path / "my parts" / "validation.jsonl"
+    assert [item.hint for item in caught.value.problems] == [f"`rm '{place}'`: its samples are in others now"]
+
+
+def test_numbers_that_json_does_not_have_are_faults(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    source = tmp_path / "in" / "a.parquet"
+    source.parent.mkdir()
+    parquet.write_table(pa.table({"input": ["a", "b"], "score": [1.0, math.nan]}), source)
+    (message,) = refused(source, tmp_path / "in" / "p", HALVES)
+    assert message.startswith("row 2: cannot be written as JSON: ")
+
+
 def test_a_file_is_not_split_over_itself(tmp_path: Path) -> None:
     source = write(tmp_path / "in" / "train.jsonl", numbers(COUNT))
     assert refused(source, source.parent, replace=True) == ["the part would replace the file it is made of"]

@@ -333,7 +333,7 @@ FAULTS: list[tuple[dict[str, Any], tuple[str | int, ...], str, str | None]] = [
         {"generation": {"max_tokens": "many"}},
         ("evaluations", 0, "generation", "max_tokens"),
         "`max_tokens` should be a valid integer, unable to parse string as an integer, found 'many'",
-        None,
+        "correct `max_tokens`, or take it out: then the task's own value holds",
     ),
     (
         {"task": "several.py@one_answer", "generation": {"temperature": 0.7}},

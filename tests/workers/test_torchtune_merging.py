@@ -94,6 +94,27 @@ def test_made_again_from_the_same_it_is_left_alone(adapter: Path, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["merged"]
 
 
+def test_another_merge_and_a_persons_files_are_not_replaced(adapter: Path, tmp_path: Path) -> None:
+    target = tmp_path / "merged"
+    assert merge(adapter, TINY, target)
+    with pytest.raises(InputError, match="an export of something else is here already"):
+        merge(adapter, TINY, target, "bf16", replace=False)
+    (target / "notes.txt").write_text("mine")
+    assert not merge(adapter, TINY, target)
+    before = content(tmp_path)
+    with pytest.raises(InputError, match=r"`notes\.txt` was added"):
+        merge(adapter, TINY, target, "bf16")
+    assert content(tmp_path) == before
+
+
+def test_what_was_lost_of_it_is_made_again(adapter: Path, tmp_path: Path) -> None:
+    target = tmp_path / "merged"
+    merge(adapter, TINY, target)
+    (target / "config.json").unlink()
+    assert merge(adapter, TINY, target, replace=False)
+    assert (target / "config.json").is_file()
+
+
 def test_a_folder_of_others_is_left_alone(adapter: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuneloop.cli.output import DryRun, Json, say, table, write_json
+from tuneloop.cli.output import DryRun, Json, note, say, table, write_json
 
 if TYPE_CHECKING:
     from tuneloop.loop.split import Split
@@ -28,7 +28,8 @@ def split(
     """Split a file of data into train.jsonl, test.jsonl and so on, with splits.json, the record of how.
 
     A sample's part follows from the seed and its content: the same file makes the same parts, equal samples stay
-    together, and rows that are added later move no other row. Shares are met as closely as chance has it.
+    together, and rows that are added later move no other row. How near a part comes to its share is left to chance:
+    with few samples it may be far off, and a note says so.
 
     \b
     Example:
@@ -40,6 +41,9 @@ def split(
     plan = plan_split(source, folder, parse_shares(shares), seed=seed, group=group, replace=replace)
     if not dry_run:
         write_split(plan)
+    for part in plan.far_off:
+        asked = f"{float(part.share * plan.samples):.3g}"
+        note(f"`{part.name}` has {part.samples} of {plan.samples} samples, its share is {asked}; try another `--seed`")
     if as_json:
         write_json(_data(plan, written=not dry_run))
         return

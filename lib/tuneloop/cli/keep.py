@@ -79,7 +79,7 @@ def archive(
         Path | None, typer.Argument(metavar="[FILE]", help="The archive; NAME.tar.gz here without it.")
     ] = None,
     without_weights: Annotated[
-        bool, typer.Option("--without-weights", help="Leave out checkpoints; all else goes in.")
+        bool, typer.Option("--without-weights", help="Leave out checkpoints and merged models; all else goes in.")
     ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,

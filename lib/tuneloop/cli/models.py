@@ -77,10 +77,15 @@ def export(
     dtype: Annotated[
         str | None, typer.Option("--dtype", help="bf16 or fp32; that of the weights without it.", metavar="DTYPE")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of an earlier export that nobody has changed since.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Make a Hugging Face folder of a checkpoint: merged weights, tokenizer, chat template, and a model card.
+
+    Files of yours are never replaced, and another export only with --replace.
 
     \b
     Example:
@@ -89,16 +94,22 @@ def export(
     from tuneloop.loop.checkpoints import find_model
     from tuneloop.loop.export import plan_export, write_export
 
-    plan = plan_export(find_model(reference, Path.cwd()), target, dtype)
+    plan = plan_export(find_model(reference, Path.cwd()), target, dtype, replace=replace)
     data: dict[str, Any] = {"schema": "tuneloop.export/1", "model": plan.model.name, "folder": str(plan.target)}
     if dry_run:
         if as_json:
-            write_json(data | {"written": None, "card": plan.card}, whole=True)
+            write_json(data | {"written": None, "there": plan.there, "card": plan.card}, whole=True)
+        elif plan.there:
+            say(f"all is there already: {plan.target}")
         else:
             say(f"would write {plan.target} from {plan.model.folder}, with this README.md:\n\n{plan.card}")
         return
-    files = write_export(plan)
+    done = write_export(plan)
+    files = done.files
     if as_json:
-        write_json(data | {"written": dict(files)})
+        write_json(data | {"written": dict(files) if done.made else {}, "there": not done.made})
+        return
+    if not done.made:
+        say(f"all is there already: {plan.target}")
         return
     say(f"wrote {plan.target}: {sum(files.values()) / 1e6:,.1f} MB in {len(files)} files")

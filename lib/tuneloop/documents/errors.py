@@ -69,12 +69,16 @@ class BusyError(TuneloopError):
     exit_code = 4
 
 
+_MOST_KNOWN = 8  # words in a hint: an experiment may have a thousand runs
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """Return the hint for an unknown word: its nearest neighbour, or the whole list when there is none."""
+    """Return the hint for an unknown word: its nearest neighbour, or what is known when there is none."""
     near = get_close_matches(word, known, n=1, cutoff=0.6)
     if near:
         return f"did you mean `{near[0]}`?"
-    return "known: " + ", ".join(f"`{name}`" for name in known)
+    more = f" and {len(known) - _MOST_KNOWN} more" if len(known) > _MOST_KNOWN else ""
+    return "known: " + ", ".join(f"`{name}`" for name in known[:_MOST_KNOWN]) + more
 
 
 class Problems:

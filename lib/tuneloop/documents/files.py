@@ -134,12 +134,13 @@ def make_folder(path: Path) -> None:
 def new_file(path: Path) -> Iterator[Path]:
     """Yield a place beside `path` for a file that a tool writes; at the end it is synced and renamed over `path`.
 
-    Nothing is left of it when the block fails. Raises InputError when it cannot be written.
+    Nothing is left of it when the block fails, and what a killed call left is removed by the next one. Raises
+    InputError when it cannot be written.
     """
     with _as_input_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
-        beside = Path(name)
+        _remove_left(path)
+        beside, handle = _claimed_file(path)
         try:
             yield beside
             os.fchmod(handle, 0o644)
@@ -173,6 +174,17 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             os.close(lock)
 
 
+def _claimed_file(path: Path) -> tuple[Path, int]:
+    """Make a file beside `path` and lock it, so that nobody takes it for one that a killed call left."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_left(path)}.", suffix=".tmp")
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if Path(name).is_file():  # else it was removed before it was locked
+                return Path(name), handle
+        os.close(handle)
+
+
 def _claimed_folder(path: Path) -> tuple[Path, int]:
     """Make a folder beside `path` and lock it, so that nobody takes it for one that a killed call left."""
     while True:
@@ -187,13 +199,23 @@ def _claimed_folder(path: Path) -> tuple[Path, int]:
 
 
 def _remove_left(path: Path) -> None:
-    for folder in path.parent.glob(f"{glob.escape(_left(path))}.*.tmp"):
-        if folder.is_dir() and not folder.is_symlink():
-            lock = os.open(folder, os.O_RDONLY)
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
+    for left in path.parent.glob(f"{glob.escape(_left(path))}.*.tmp"):
+        with contextlib.suppress(FileNotFoundError):  # another call was quicker
+            if not left.is_symlink() and (left.is_dir() or left.is_file()):
+                _remove_unlocked(left)
+
+
+def _remove_unlocked(left: Path) -> None:
+    lock = os.open(left, os.O_RDONLY)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
+    finally:
+        os.close(lock)
 
 
 def _left(path: Path) -> str:

@@ -7,10 +7,11 @@ when it meets such a file.
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from tuneloop.documents.errors import InputError, MissingError, Problem, Problems
 from tuneloop.documents.files import read_bytes
@@ -22,7 +23,16 @@ READABLE = (
 )
 _MOST_OF_A_CELL = 2**31 - 1  # characters; Python's own limit is 131,072, less than a long document
 _SPACE = " \t\r\n"
+_NUMBER_HINT = "write a number, null or text: JSON has no other"
 _HALF_A_LETTER = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+class _RefusedError(ValueError):
+    """What Python reads as JSON and nobody should: it would be lost, or written as something that is no JSON."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Record(NamedTuple):
@@ -122,14 +132,39 @@ def _refuse_half_letters(records: list[Record], path: Path) -> None:
     problems.raise_if_any()
 
 
-def _said(error: ValueError) -> str:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _RefusedError(f"the key `{twice}` stands twice in an object", "remove or rename one of them")
+    return found
+
+
+def _constant(word: str) -> NoReturn:
+    raise _RefusedError(f"not JSON: {word} is not a number", _NUMBER_HINT)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _RefusedError(f"the number {text[:20]} is too large", _NUMBER_HINT)
+    return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+
+
+def _fault(error: ValueError, path: Path, line: int) -> Problem:
     """Return what is wrong with a piece of JSON; Python refuses numbers of thousands of digits in its own words."""
-    return error.msg if isinstance(error, json.JSONDecodeError) else str(error).partition(";")[0]
+    if isinstance(error, _RefusedError):
+        return Problem(str(error), path, line, hint=error.hint)
+    said = error.msg if isinstance(error, json.JSONDecodeError) else str(error).partition(";")[0]
+    return Problem(f"not JSON: {said}", path, line, hint=READABLE)
 
 
 def _of_list(text: str, path: Path) -> Iterator[Record]:
     """Yield the items of a JSON list; decoded one by one, so that each has its line."""
-    decoder = json.JSONDecoder()
     at, line, counted, row = text.index("[") + 1, 1, 0, 0
     while True:
         at = _past(text, at, _SPACE)
@@ -137,10 +172,9 @@ def _of_list(text: str, path: Path) -> Iterator[Record]:
             break
         line, counted = line + text.count("\n", counted, at), at
         try:
-            value, at = decoder.raw_decode(text, at)
+            value, at = _DECODER.raw_decode(text, at)
         except ValueError as error:
-            where = getattr(error, "lineno", line)
-            raise InputError(Problem(f"not JSON: {_said(error)}", path, where, hint=READABLE)) from None
+            raise InputError(_fault(error, path, getattr(error, "lineno", line))) from None
         row += 1
         yield Record(row, line, value)
         at = _past(text, at, _SPACE)
@@ -180,9 +214,9 @@ def _of_lines(text: str, path: Path) -> list[Record]:
         if not line.strip():
             continue
         try:
-            found.append(Record(len(found) + 1, number, json.loads(line)))
+            found.append(Record(len(found) + 1, number, _DECODER.decode(line)))
         except ValueError as error:
-            problems.add(f"not JSON: {_said(error)}", source=path, line=number, hint=READABLE)
+            problems.found.append(_fault(error, path, number))
         if len(problems.found) >= MOST_FAULTS:
             break
     problems.raise_if_any()

@@ -135,7 +135,12 @@ class Layout:
 
     def cited_model(self, digest: str, epoch: int) -> Path:
         """Another experiment's checkpoint as a whole model, by what decides it."""
-        return self.internal / "models" / f"{digest}-e{epoch}"
+        return self.cited_models / f"{digest}-e{epoch}"
+
+    @property
+    def cited_models(self) -> Path:
+        """The merged models of cited checkpoints; a job that needs one makes it again."""
+        return self.internal / "models"
 
     @property
     def replaced(self) -> Path:

@@ -2,8 +2,8 @@
 
 A row knows the words of a tool, the cause in plain ones, and what to change in the design or to type; EXP and RUN
 stand for the experiment's folder and the run. The words are those that the real libraries print:
-tests/jobs/real_failures.py makes them say each. What needs a GPU
-or a scheduler to be said stands recorded in tests/jobs/recorded.py.
+tests/jobs/real_failures.py makes them say each. What needs a GPU or a scheduler to be said stands recorded in
+tests/jobs/recorded.py, and what our own workers say in tests/jobs/own_words.py.
 """
 
 import re
@@ -43,8 +43,10 @@ class Row:
 TABLE = [
     # Inputs that are not those of the scaffold: our own `prepare` says so.
     Row(
-        r"(?:has )?changed since (?:the run|it) was scaffolded|the \w+ data is gone|the model folder is gone"
-        r"|the job was made for the digest|scaffolded again after this job was handed over",
+        r"(?:has )?changed since (?:the run|it) was scaffolded"
+        r"|the (?:\w+ data|model folder|teacher|reward model) is gone|the job was made for the digest"
+        r"|scaffolded again after this job was handed over"
+        r"|the checkpoint to start from was trained anew",
         "an input has changed since the scaffold",
         "put it back, or scaffold again: that lists what changed",
     ),
@@ -100,7 +102,8 @@ TABLE = [
     Row(
         # Of the last three torch says no more when a checkpoint does not fit on the disk.
         r"No space left on device|Disk quota exceeded|os error 28|PytorchStreamWriter failed writing"
-        r"|inline_container\.cc:\d+\] \. unexpected pos|basic_ios::clear: iostream error",
+        r"|inline_container\.cc:\d+\] \. unexpected pos|basic_ios::clear: iostream error"
+        r"|no space left on the device|the disk quota is used up",
         "the disk is full",
         "free some space, then `tuneloop retry EXP --failed`",
     ),
@@ -122,6 +125,21 @@ TABLE = [
     ),
     # Weights.
     Row(
+        r"the checkpoint to start from (?:is not there|were cleaned away)",
+        "the checkpoint to start from is not there: not trained yet, or cleaned away",
+        "run the experiment that `model` cites, then `tuneloop retry EXP --failed`",
+    ),
+    Row(
+        r"a DoRA adapter on a part of a fused matrix",
+        "peft cannot hold a DoRA adapter of one part of a matrix that the model keeps in one piece",
+        "name q_proj, k_proj and v_proj together in `lora_targets`, then scaffold again",
+    ),
+    Row(
+        r"not a classifier of transformers",
+        "the reward model is not a classifier",
+        "name in `method.reward_model` the folder of an AutoModelForSequenceClassification with one label",
+    ),
+    Row(
         r"size mismatch for|did not match the original empty weight shapes|ignore_mismatched_sizes"
         r"|shapes cannot be multiplied|(?:Missing|Unexpected) key\(s\) in state_dict|lacks weights",
         "weights and model do not fit together",
@@ -135,7 +153,7 @@ TABLE = [
     ),
     Row(
         r"Error no file named .{0,200} found in directory|no config\.json in the model folder"
-        r"|adapter does not name its base|adapter's base model is not there",
+        r"|adapter does not name its base|adapter's base model is not there|the adapter has no weights",
         "the model folder lacks a file",
         "name in `model` the folder that transformers' save_pretrained wrote",
     ),
@@ -151,7 +169,25 @@ TABLE = [
     ),
     # Templates and tokenizers.
     Row(
-        r"jinja2\.exceptions\.|Template(?:Syntax|Runtime)?Error\b|chat_template is not set",
+        r"the end-of-(?:turn|text) token .{0,60}is not trained|a token of a plain text is not trained",
+        "the end of an answer, or a token of a text, was not trained: the model would not know where to stop",
+        "correct chat_template.jinja of the model folder so that each turn ends with the end-of-turn token of `model`,"
+        " then scaffold again",
+    ),
+    Row(
+        r"the prompt as trained and as evaluated differ",
+        "the chat template makes one prompt in training and another one in an evaluation",
+        "take out of chat_template.jinja what looks at later turns or at the date, check that the tokenizer files"
+        " belong to `model`, then scaffold again",
+    ),
+    Row(
+        r"a prompt has [\d,]+ tokens, more than max_seq_len",
+        "a prompt is longer than `max_seq_len`",
+        "raise `max_seq_len`, or take the longest prompts out of the data, then scaffold again",
+    ),
+    Row(
+        r"jinja2\.exceptions\.|Template(?:Syntax|Runtime)?Error\b|chat_template is not set"
+        r"|the chat template rewrites earlier turns",
         "the chat template fails on a conversation",
         "correct chat_template.jinja of the model folder (it may refuse a `system` turn), then scaffold again",
     ),
@@ -161,7 +197,7 @@ TABLE = [
         "use the tokenizer files that came with `model`",
     ),
     Row(
-        r"Can't load tokenizer|instantiate the backend tokenizer"
+        r"Can't load tokenizer|instantiate the backend tokenizer|the tokenizer has no token"
         r"|tokenization_utils_base\.py\W{1,3}(?:line )?\d+,? in _from_pretrained",
         "the tokenizer's files cannot be read",
         "copy tokenizer.json, vocab.json and merges.txt of `model` again",
@@ -199,7 +235,8 @@ TABLE = [
     # Data and tasks.
     Row(
         r"DatasetGenerationError|JSON parse error|InvalidLineError|contains invalid json|No input in dataset"
-        r"|dataset is empty|no column `|Unable to find '[^']*\.(?:jsonl?|csv|parquet)'",
+        r"|dataset is empty|no column `|a list of messages|list of messages is not JSON|a message needs `role`"
+        r"|unknown role '|Unable to find '[^']*\.(?:jsonl?|csv|parquet)'",
         "a data file lacks a row, a column or a valid line",
         "correct the file at `data.path` or the names in `columns`, then scaffold again",
     ),
@@ -210,14 +247,31 @@ TABLE = [
     ),
     # Files.
     Row(
-        r"PermissionError|Permission denied|Read-only file system",
+        r"PermissionError|[Pp]ermission denied|Read-only file system|the file system is read-only",
         "a file or folder may not be written or read",
         "correct its permissions, then `tuneloop retry EXP --failed`",
     ),
     Row(
-        r"FileNotFoundError|No such file or directory",
+        r"FileNotFoundError|No such file or directory|: no such file\b",
         "a file is missing",
-        "check the paths of the design, in `model`, `data.path` and `evaluations.task`",
+        "check the paths of the design, in `model`, `data.path` and `evaluations.task`; what a run itself lacks,"
+        " `tuneloop scaffold-experiment EXP` writes again",
+    ),
+    Row(
+        r": not UTF-8 text|: is a folder, not a file|: not YAML: |not a request of this worker",
+        "a file is not what was scaffolded there",
+        "`tuneloop scaffold-experiment EXP` writes it again",
+    ),
+    # Our own steps, and checkpoints of which nothing above says why they do not load.
+    Row(
+        r"no attempt (?:is )?claimed|prepare takes one argument",
+        "a step of the script was run by itself",
+        "run the whole script, or `tuneloop run-experiment EXP`",
+    ),
+    Row(
+        r"does not load: ",
+        "a checkpoint does not load",
+        "the error that the log names says why; where a file is torn, `tuneloop retry EXP --failed` trains it again",
     ),
     # What is left of an evaluation or a training that ended without a word of the above.
     Row(
@@ -226,12 +280,23 @@ TABLE = [
         "the log names its line; correct the task, then scaffold again",
     ),
     Row(
-        r"samples were completed|the log holds \d+ of|the log cannot be read|inspect wrote no log",
+        r"the log has no scores",
+        "the task scores nothing",
+        "give the task a scorer, then scaffold again",
+    ),
+    Row(
+        r"the log belongs to another version of this evaluation",
+        "its log is of the evaluation as it was before",
+        "`tuneloop retry EXP --failed` does it again",
+    ),
+    Row(
+        r"samples were completed|the log holds \d+ of|the log cannot be read|inspect wrote no log"
+        r"|inspect ended with exit code",
         "the evaluation ended before it was whole",
         "the log may say why; `tuneloop retry EXP --failed` does it again",
     ),
     Row(
-        r"epoch_\d+ is missing: training did not get that far",
+        r"training did not (?:get that far|write it whole)",
         "the training ended before its last epoch",
         "the log may say why; `tuneloop retry EXP --failed` goes on after the last whole epoch",
     ),

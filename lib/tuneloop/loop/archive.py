@@ -20,7 +20,7 @@ from tuneloop.documents.logs import timestamp
 from tuneloop.experiment.layout import Layout, cleaned_in
 from tuneloop.experiment.read import Experiment
 from tuneloop.jobs.board import Board
-from tuneloop.loop.retention import cleaned_record, refuse_going, resume_files, weights_in
+from tuneloop.loop.retention import cleaned_record, merged_models, refuse_going, resume_files, weights_in
 
 MANIFEST = "tuneloop-archive.json"
 SCHEMA = "tuneloop.archive/1"
@@ -135,9 +135,9 @@ def _without_weights(layout: Layout, board: Board) -> tuple[set[Path], dict[Path
         if own and not cleaned_in(checkpoint).is_file():
             record = cleaned_record(checkpoint, "archived without weights")
             notes[cleaned_in(checkpoint)] = (json.dumps(record, indent=1) + "\n").encode()
-    for spec in board.specs:
-        for folder in resume_files(layout.folder / spec.attempts):
-            skipped.update(path for path in folder.rglob("*") if path.is_file())
+    folders = [folder for spec in board.specs for folder in resume_files(layout.folder / spec.attempts)]
+    for folder in [*folders, *merged_models(layout)]:
+        skipped.update(path for path in folder.rglob("*") if path.is_file())
     return skipped, notes
 
 

@@ -3,8 +3,9 @@
 The head is written once; from then on people own it. Commands come back only for the generated block `design`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,22 @@ from tuneloop.documents.yamltext import dump_yaml, lines_of, load_yaml
 from tuneloop.experiment.design import SCHEMA, Design
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import Experiment, check_design, read_experiment
+from tuneloop.experiment.references import parse_reference
 from tuneloop.jobs.tables import update_block
 from tuneloop.loop.orders import Crew
 from tuneloop.loop.overview import design_block
 from tuneloop.loop.scaffold import ScaffoldPlan, plan_scaffold
 
-# Keys of the design whose text is a path.
-_PATHS = (("model",), ("data", "path"), ("evaluations", "task"), ("runs", "checkpoint"))
+# Keys of the design whose text is a path; in a list, of each of its entries.
+PATHS = (
+    ("model",),
+    ("method", "teacher"),
+    ("method", "reward_model"),
+    ("data", "path"),
+    ("evaluations", "task"),
+    ("runs", "checkpoint"),
+)
+_CITING = (("model",), ("runs", "checkpoint"))  # of them, those that may name EXPERIMENT/RUN@EPOCH
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ def read_source(source: Path, folder: Path) -> dict[str, Any]:
         raise InputError(Problem("expected keys and values", source, 1))
     if source.parent.resolve() == folder.resolve():
         return value
-    return _with_paths(value, lambda text: placed(source.parent / Path(text).expanduser(), folder, text))
+    return _with_paths(value, lambda keys, text: _moved(keys, text, source.parent, folder))
 
 
 def placed(path: Path, folder: Path, text: str) -> str:
@@ -51,6 +61,32 @@ def placed(path: Path, folder: Path, text: str) -> str:
         return text
     path, folder = path.resolve(), folder.resolve()
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _moved(keys: tuple[str, ...], text: str, before: Path, folder: Path) -> str:
+    """Return the text at `keys` of a design that lay in `before` as the experiment in `folder` writes it."""
+    path = before / Path(text).expanduser()
+    if keys in _CITING and not path.exists():
+        return _cited(text, before, folder)
+    if keys == ("evaluations", "task"):
+        file, at, task = text.partition("@")
+        return placed(before / Path(file).expanduser(), folder, file) + at + task
+    return placed(path, folder, text)
+
+
+def _cited(text: str, before: Path, folder: Path) -> str:
+    """Return a checkpoint's name, that of its experiment rewritten where `folder` alone does not see it.
+
+    A design that is handed on may count on the experiments beside the new one: those come first.
+    """
+    reference = parse_reference(text)
+    if reference is None or reference.experiment is None:
+        return text
+    experiment = Path(reference.experiment).expanduser()
+    here, there = ((place / experiment).resolve() for place in (folder, before))
+    if Layout(here).summary.is_file() or not Layout(there).summary.is_file():
+        return text
+    return placed(there, folder, reference.experiment) + text.removeprefix(reference.experiment)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,22 +146,27 @@ def _document(experiment: Experiment, plan: ScaffoldPlan, head: str) -> str:
     return f"---\n{head}---\n{body}\n## Notes\n\nWrite here what the numbers cannot say.\n"
 
 
-def _with_paths(head: Mapping[str, Any], change: Any) -> dict[str, Any]:
+def _with_paths(head: Mapping[str, Any], change: Callable[[tuple[str, ...], str], str]) -> dict[str, Any]:
+    """Return the head with the text at each of `PATHS` changed; what has another shape is left to the schema."""
     value = dict(head)
-    for section, *rest in _PATHS:
-        item = value.get(section)
-        if not rest and isinstance(item, str):
-            value[section] = change(item)
-        elif rest and isinstance(item, list):
-            value[section] = [_entry(entry, rest[0], change) for entry in item]
+    for keys in PATHS:
+        *sections, key = keys
+        moved = partial(change, keys)
+        if not sections:
+            value = _changed(value, key, moved)
+        for section in sections:
+            item = value.get(section)
+            if isinstance(item, list):
+                value[section] = [_changed(entry, key, moved) for entry in item]
+            elif isinstance(item, dict):
+                value[section] = _changed(item, key, moved)
     return value
 
 
-def _entry(entry: Any, key: str, change: Any) -> Any:
+def _changed(entry: Any, key: str, change: Callable[[str], str]) -> Any:
     if not isinstance(entry, dict) or not isinstance(entry.get(key), str):
         return entry
-    file, at, task = entry[key].partition("@") if key == "task" else (entry[key], "", "")
-    return entry | {key: change(file) + at + task}
+    return entry | {key: change(entry[key])}
 
 
 def parse_assignments(items: Sequence[str], option: str, *, several: bool) -> dict[str, Any]:

@@ -1,9 +1,13 @@
 """clean: which checkpoints are kept, and removing the weights of the others. Nothing else is ever touched.
 
+The merged models of cited checkpoints are weights too: they go when no adapter that stays belongs to them, and the
+next job that needs one merges it again.
+
 A removed checkpoint keeps its folder with the verdict of its verification, and `cleaned.json` says what the weights
 were. Logs, metrics, results and the facts of attempts stay, so a cleaned run is as done as before.
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +28,7 @@ from tuneloop.jobs.board import Board
 from tuneloop.loop.measured import Measured, best_epoch
 
 Keep = Literal["best", "last", "none"]
+_ADAPTER = "adapter_config.json"  # peft's name, of whichever worker
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class CleanPlan:
     kept: tuple[Kept, ...]
     left: tuple[Kept, ...]  # runs of which everything stays, with the reason
     checkpoints: tuple[Path, ...]  # to lose their weights
-    rest: tuple[Path, ...]  # what only a resume needed, in attempts that ended
+    rest: tuple[Path, ...]  # what only a resume needed, in attempts that ended, and merged models of cited checkpoints
     bytes: int
 
 
@@ -76,6 +81,8 @@ def plan_clean(experiment: Experiment, board: Board, keep: Keep, found: Measured
     _refuse_needed(experiment, board, checkpoints)
     replaced = list(_replaced(layout))
     checkpoints += [path for path in replaced if weights_in(path)]
+    needed = _bases(layout, gone=set(checkpoints))
+    rest += [path for path in merged_models(layout) if path not in needed]
     sizes = {layout.relative(path): size_of(path) for path in [*checkpoints, *rest]}
     mark = digest([keep, sizes])[:8]
     return CleanPlan(mark, keep, tuple(kept), tuple(left), tuple(checkpoints), tuple(rest), sum(sizes.values()))
@@ -119,6 +126,27 @@ def resume_files(attempts: Path) -> list[Path]:
         for path in attempts.glob(f"*/{pattern}")
     ]
     return sorted(path for path in found if path.is_dir())
+
+
+def merged_models(layout: Layout) -> list[Path]:
+    """Return the folders of cited checkpoints that were merged here, also what a killed merge left."""
+    found = layout.cited_models.iterdir() if layout.cited_models.is_dir() else iter(())
+    return sorted(path for path in found if path.is_dir() and not path.is_symlink())
+
+
+def _bases(layout: Layout, *, gone: set[Path]) -> set[Path]:
+    """Return the models that the adapters which stay belong to: without them no adapter can be used."""
+    found = set()
+    for path in layout.folder.glob(f"*/epoch_*/{_ADAPTER}"):
+        if path.parent in gone:
+            continue
+        try:
+            named = json.loads(path.read_bytes()).get("base_model_name_or_path")
+        except (OSError, ValueError, AttributeError):
+            continue  # not an adapter that anyone could use
+        if isinstance(named, str):
+            found.add((path.parents[1] / named).resolve())  # named from the run's folder
+    return found
 
 
 def refuse_going(experiment: Experiment, board: Board) -> None:

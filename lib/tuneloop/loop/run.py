@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuneloop.documents.errors import FailedError, InputError, Problem, did_you_mean
+from tuneloop.documents.errors import FailedError, InputError, MissingError, Problem, did_you_mean
 from tuneloop.documents.logs import EventLog
 from tuneloop.documents.shell import typed
 from tuneloop.experiment.identity import digest
@@ -17,9 +17,11 @@ from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.executors import Executor
+from tuneloop.jobs.executors.local import gpu_count
 from tuneloop.jobs.journal import Journal
 from tuneloop.jobs.state import ENDED, GOING, JobStatus
 from tuneloop.jobs.submit import ask_to_cancel, hand_over
+from tuneloop.workers.wording import counted
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
     """Return what `choice` picks, with what it needs to be possible.
 
     Raises InputError when nothing is scaffolded, when the design has changed since, or when what is needed of
-    another experiment is neither done nor under way.
+    another experiment is neither done nor under way; MissingError when a job wants more GPUs than there are.
     """
     refuse_outdated(experiment, board)
     chosen = {spec.key for spec in board.specs if choice.picks(spec, board.states[spec.key])}
@@ -71,6 +73,7 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
         # New results make the old report stale.
         picked |= {COLLECT} & {spec.key for spec in board.specs}
     jobs = tuple(spec for spec in board.specs if spec.key in picked)
+    _refuse_missing_gpus(experiment, jobs)
     left = tuple(
         status
         for key, status in board.states.items()
@@ -191,6 +194,20 @@ def _refuse_missing_elsewhere(experiment: Experiment, board: Board, chosen: set[
             why = f" ({status.reason})" if status.reason else ""
             message = f"{status.key} is {status.state}{why}, and jobs here need it"
             raise InputError(experiment.problem(("model",), message, f"`tuneloop {verb}` first"))
+
+
+def _refuse_missing_gpus(experiment: Experiment, jobs: Sequence[JobSpec]) -> None:
+    """Raise MissingError before a job waits for hours only to find no GPU; jobs of the processor ask for none."""
+    most = max(jobs, key=lambda job: job.shape.gpus, default=None)
+    if most is None or most.shape.gpus == 0:
+        return
+    wanted, there = most.shape.gpus, gpu_count()
+    if wanted <= there:
+        return
+    again = f"`tuneloop scaffold-experiment {typed(experiment.layout.folder)}`"
+    fewer = f"set `devices: {max(1, there)}`, then {again}" if wanted > 1 else f"{again} fits the jobs to this machine"
+    message = f"{most.key} wants {counted(wanted, 'GPU')}, and this machine has {there or 'none'}"
+    raise MissingError(experiment.problem(("cluster",), message, f"{fewer}; or run it on a machine that has them"))
 
 
 def _cited(board: Board, need: Need, chosen: set[JobKey]) -> bool:

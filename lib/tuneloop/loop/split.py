@@ -16,7 +16,7 @@ from typing import Any
 from tuneloop.documents.errors import InputError, Problem, Problems, did_you_mean
 from tuneloop.documents.files import make_folder, read_bytes, write_bytes
 from tuneloop.documents.records import MOST_FAULTS, Record, read_objects
-from tuneloop.documents.shell import checked_name
+from tuneloop.documents.shell import checked_name, typed
 from tuneloop.experiment.formats import FORMATS
 from tuneloop.experiment.identity import file_hash
 
@@ -57,6 +57,11 @@ class Split:
     @property
     def samples(self) -> int:
         return sum(part.samples for part in self.parts)
+
+    @property
+    def far_off(self) -> list[Part]:
+        """The parts whose size is off by more than half of their share, as happens to few samples."""
+        return [part for part in self.parts if abs(Fraction(part.samples, self.samples) - part.share) > part.share / 2]
 
 
 def parse_shares(text: str) -> dict[str, Fraction]:
@@ -168,10 +173,10 @@ def _lines(records: Sequence[Record], source: Path) -> list[str]:
     lines: list[str] = []
     for record in records:
         try:
-            lines.append(json.dumps(record.value, ensure_ascii=False) + "\n")
+            lines.append(json.dumps(record.value, ensure_ascii=False, allow_nan=False) + "\n")
             lines[-1].encode()
-        except (TypeError, UnicodeEncodeError) as error:
-            hint = "turn such columns into text or numbers"
+        except (TypeError, ValueError) as error:
+            hint = "turn such columns into text or numbers, and NaN into null"
             problems.found.append(record.problem(f"cannot be written as JSON: {error}", source, hint))
             if len(problems.found) >= MOST_FAULTS:
                 break
@@ -226,9 +231,8 @@ def _changed(wanted: Mapping[Path, bytes], source: Path, *, replace: bool) -> It
                 hint = "choose another folder, or add `--replace`"
                 problems.add("another file is here already", source=path, hint=hint)
     for path in _left_over(wanted):
-        problems.add(
-            "a part of an earlier split lies here", source=path, hint="remove it: its samples are in others now"
-        )
+        hint = f"`rm {typed(path)}`: its samples are in others now"
+        problems.add("a part of an earlier split lies here", source=path, hint=hint)
     problems.raise_if_any()
     yield from changed
 

@@ -91,14 +91,23 @@ class Echo:
         from shutil import copytree, ignore_patterns
 
         from tuneloop.documents.files import new_folder
-        from tuneloop.workers.models import MARK, MARK_SCHEMA, Exported, mark_of, refuse_foreign, sizes
+        from tuneloop.experiment.identity import digest, model_hash
+        from tuneloop.workers.models import MARK_SCHEMA, Exported, mark_of, sizes, stands, write_mark
 
-        target = Path(request.target)
-        refuse_foreign(target)
+        target, checkpoint = Path(request.target), Path(request.weights.folder)
+        mark = {
+            "schema": MARK_SCHEMA,
+            "checkpoint": model_hash(checkpoint),
+            "dtype": request.dtype,
+            "files": digest(dict(request.files)),
+        }
+        if stands(target, mark, replace=request.replace):
+            return Exported(sizes(target), made=False)
         with new_folder(target, replace=mark_of(target) is not None) as folder:
-            copytree(request.weights.folder, folder, dirs_exist_ok=True, ignore=ignore_patterns("verified.json"))
-            for name, text in {**request.files, MARK: json.dumps({"schema": MARK_SCHEMA})}.items():
+            copytree(checkpoint, folder, dirs_exist_ok=True, ignore=ignore_patterns("verified.json"))
+            for name, text in request.files.items():
                 (folder / name).write_text(text)
+            write_mark(folder, mark)
         return Exported(sizes(target))
 
 

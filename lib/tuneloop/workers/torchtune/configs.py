@@ -6,6 +6,7 @@ from typing import Any
 from tuneloop.workers.torchtune.families import ModelFolder
 from tuneloop.workers.torchtune.fields import ATTENTION, FIELDS, LOGGERS, OPTIMIZERS, SCHEDULES
 from tuneloop.workers.torchtune.inputs import Inputs, from_run
+from tuneloop.workers.torchtune.presets import PARALLEL
 from tuneloop.workers.torchtune.recipes import (
     CLIP,
     COMPILE,
@@ -187,11 +188,8 @@ def _optional(resolved: Resolved, carried: Mapping[str, Any]) -> dict[str, Any]:
         possible = resolved["device"] == "cuda" and resolved["activation_checkpointing"]
         found["enable_activation_offloading"] = carried.get("enable_activation_offloading", False) and possible
     if resolved.recipe.distributed:
-        found |= {key: carried[key] for key in _PARALLEL if key in carried}
+        found |= {key: carried[key] for key in PARALLEL if key in carried}
     return found
-
-
-_PARALLEL = ("custom_sharded_layers", "fsdp_cpu_offload", "tensor_parallel_dim", "tensor_parallel_plan")
 
 
 def _tokenizer(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:

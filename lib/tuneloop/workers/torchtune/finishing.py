@@ -15,7 +15,7 @@ from tuneloop.workers.torchtune.weights import ADAPTER, ADAPTER_CONFIG, ADAPTER_
 GENERATION = "generation_config.json"
 # What transformers reads beside the weights, as far as the model folder has it. torchtune copies whatever lies
 # there (scripts, pictures …) and writes the index of full weights itself.
-COMPANIONS = (
+BESIDE_WEIGHTS = (
     "config.json",
     GENERATION,
     "tokenizer.json",
@@ -39,7 +39,7 @@ def stop_ids(folder: Path) -> list[int]:
 def finish(setup: Setup, folder: Path) -> None:
     """Complete the folder; doing it twice changes nothing."""
     # A folder with a config.json is a whole model to transformers 5: it would look for weights, not for the base.
-    needed = [name for name in COMPANIONS if not (setup.adapter and name == "config.json")]
+    needed = [name for name in BESIDE_WEIGHTS if not (setup.adapter and name == "config.json")]
     for name in needed:
         if (setup.model / name).is_file() and not (folder / name).is_file():
             shutil.copyfile(setup.model / name, folder / name)

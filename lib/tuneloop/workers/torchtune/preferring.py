@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from tuneloop.workers.torchtune.encoding import IGNORED, Encoded
+from tuneloop.workers.torchtune.fields import FIELDS
 
 _PAIRS = 32  # a batch holds both sides
-_DEFAULTS = {"beta": 0.1, "label_smoothing": 0.0}  # torchtune's
 
 
 class Preferred(NamedTuple):
@@ -37,7 +37,8 @@ def preferred(
     import torch
     from torch.nn.functional import logsigmoid
 
-    beta, smoothing = (float(loss.get(name, default)) for name, default in _DEFAULTS.items())
+    # A config says both, unless its design replaced the section as a whole; our defaults are torchtune's.
+    beta, smoothing = (float(loss.get(name, FIELDS[name].default)) for name in ("beta", "label_smoothing"))
     ordered = sorted(pairs, key=lambda pair: max(len(side.tokens) for side in pair))
     total, right, trained = 0.0, 0, 0
     with torch.inference_mode():

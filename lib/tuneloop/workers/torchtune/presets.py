@@ -15,8 +15,10 @@ from tuneloop.documents.errors import InputError, did_you_mean
 from tuneloop.documents.files import read_text
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.workers.torchtune.fields import ATTENTION, FIELDS, SCHEDULES
-from tuneloop.workers.torchtune.recipes import RECIPES, Recipe
+from tuneloop.workers.torchtune.recipes import PPO, RECIPES, Recipe
 
+# What only distributed recipes read.
+PARALLEL = ("custom_sharded_layers", "fsdp_cpu_offload", "tensor_parallel_dim", "tensor_parallel_plan")
 # What a shipped config says and a design does not, as far as it is not a path, a model, data or logging. Which of
 # them a run's config takes depends on its recipe.
 _CARRIED = (
@@ -28,10 +30,7 @@ _CARRIED = (
     "enable_activation_offloading",
     "optimizer_in_bwd",
     "enable_kv_cache",
-    "custom_sharded_layers",
-    "fsdp_cpu_offload",
-    "tensor_parallel_dim",
-    "tensor_parallel_plan",
+    *PARALLEL,
 )
 # PPO's keys are our names.
 _SAME_NAME = ("batch_size", "epochs", "compile", "kd_ratio", "top_k")
@@ -143,7 +142,7 @@ def _fields(config: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, An
         "value_coeff": loss.get("value_coeff"),
         "value_clip_range": loss.get("value_clip_range"),
     }
-    same = [name for name, field in FIELDS.items() if name in _SAME_NAME or field.needs == "ppo"]
+    same = [name for name, field in FIELDS.items() if name in _SAME_NAME or field.needs == PPO]
     found = {name: config[name] for name in same if config.get(name) is not None}
     found |= {name: value for name, value in said.items() if value is not None}
     # Silence has a meaning here: torchtune does not clip.

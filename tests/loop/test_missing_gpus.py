@@ -1,0 +1,57 @@
+"""Jobs that want more GPUs than the machine has are refused before anything is handed over."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab import as_json, cli, make_echo, states
+
+HERE, NONE, TWO = ({"CUDA_VISIBLE_DEVICES": devices} for devices in ("0", "", "0,1"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An echo experiment whose training is scaffolded as if it ran on two GPUs."""
+    folder = make_echo(tmp_path / "exp", variables="{lr: [1e-3]}", controls="{epochs: 1, seconds: 0.1, steps: 1}")
+    ask(folder, 2)
+    return folder
+
+
+def ask(folder: Path, gpus: int) -> None:
+    path = folder / ".tuneloop" / "jobs" / "echo.json"
+    stored = json.loads(path.read_text())
+    for job in stored["jobs"]:
+        job["shape"]["gpus"] = gpus
+    path.write_text(json.dumps(stored))
+
+
+@pytest.mark.parametrize("options", [["--dry-run"], ["--yes", "12345678"]])
+def test_a_machine_without_gpus_is_told_and_nothing_is_handed_over(folder: Path, options: list[str]) -> None:
+    done = cli("run-experiment", folder, *options, check=False, env=NONE)
+    assert done.returncode == 3
+    assert "train/lr1e-3 wants 2 GPUs, and this machine has none" in done.stderr
+    assert "hint: set `devices: 1`, then `tuneloop scaffold-experiment" in done.stderr
+    assert set(states(folder).values()) == {"planned"}
+
+
+def test_too_few_gpus_are_refused_and_enough_are_not(folder: Path) -> None:
+    refused = cli("retry", folder, "--failed", "--dry-run", check=False, env=HERE)
+    assert (refused.returncode, "and this machine has 1" in refused.stderr) == (3, True)
+    assert "GPU" in cli("run-experiment", folder, "--dry-run", env=TWO).stdout
+
+
+def test_jobs_of_one_gpu_are_scaffolded_again_for_a_machine_without(folder: Path) -> None:
+    ask(folder, 1)
+    refused = cli("run-experiment", folder, "--dry-run", check=False, env=NONE)
+    assert "wants 1 GPU, and" in refused.stderr
+    assert "fits the jobs to this machine" in refused.stderr
+
+
+def test_jobs_of_the_processor_need_no_gpu(folder: Path) -> None:
+    cli("scaffold-experiment", folder)
+    ask(folder, 0)
+    assert as_json("run-experiment", folder, "--dry-run")["jobs"]
+    ask(folder, 2)
+    # The evaluations alone ask for none.
+    assert cli("run-echo-eval", folder, "--dry-run", check=False, env=NONE).returncode == 0
