@@ -50,8 +50,8 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "tuneloop", *map(str, arguments)]
 
 
-def as_json(*arguments: str | Path, check: bool = True) -> Any:
-    return json.loads(cli(*arguments, "--json", check=check).stdout)
+def as_json(*arguments: str | Path, check: bool = True, env: Mapping[str, str] | None = None) -> Any:
+    return json.loads(cli(*arguments, "--json", check=check, env=env).stdout)
 
 
 def make_echo(

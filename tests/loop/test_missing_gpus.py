@@ -48,6 +48,18 @@ def test_jobs_of_one_gpu_are_scaffolded_again_for_a_machine_without(folder: Path
     assert "fits the jobs to this machine" in refused.stderr
 
 
+def test_a_job_gets_the_gpus_that_it_wants_and_no_two_share_one(tmp_path: Path) -> None:
+    variables, controls = "{lr: [1e-3, 1e-4, 1e-5]}", "{epochs: 1, seconds: 0.6, steps: 2}"
+    folder = make_echo(tmp_path / "exp", variables=variables, controls=controls)
+    ask(folder, 2)
+    plan = as_json("run-experiment", folder, "--dry-run", env={"CUDA_VISIBLE_DEVICES": "0,1,2"})["plan"]
+    cli("run-experiment", folder, "--yes", plan, "--follow", env={"CUDA_VISIBLE_DEVICES": "0,1,2"})
+    assert set(states(folder).values()) == {"done"}
+    trained = [json.loads(path.read_text()) for path in folder.glob("lr*/.attempts/train/*/start.json")]
+    assert len(trained) == 3
+    assert all(len(start["gpu"].split(",")) == 2 for start in trained)
+
+
 def test_jobs_of_the_processor_need_no_gpu(folder: Path) -> None:
     cli("scaffold-experiment", folder)
     ask(folder, 0)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def main() -> int:
 @dataclass(frozen=True)
 class _Child:
     process: subprocess.Popen[bytes]
-    gpu: str | None
+    gpus: str  # with commas between
     attempts: Path
     digest: str
     start: Mapping[str, object]
@@ -123,31 +123,43 @@ class Runner:
         # Evaluations first: they are short, and a first score says more than one more training under way.
         ready.sort(key=lambda spec: evaluation_of(spec.key) is None)
         free = max(0, self.slots - len(running))
+        started = 0
         for spec in ready[:free]:
-            self._launch(spec, board)
-        return bool(ready[:free])
+            devices = self._devices_for(spec, board)
+            if devices is not None:
+                self._launch(spec, board, devices)
+                started += 1
+        return bool(started)
 
-    def _launch(self, spec: JobSpec, board: Board) -> None:
+    def _devices_for(self, spec: JobSpec, board: Board) -> list[str] | None:
+        """Return the GPUs for a job, none on a machine without; None while those that it wants are in use."""
+        taken = self._taken(board)
+        free = [device for device in self.gpus if device not in taken]
+        wanted = max(spec.shape.gpus, 1)
+        return free[:wanted] if len(free) >= spec.shape.gpus else None
+
+    def _launch(self, spec: JobSpec, board: Board, devices: Sequence[str]) -> None:
         script, status = self.layout.folder / spec.script, board.states[spec.key]
-        gpu = next((device for device in self.gpus if device not in self._taken(board)), None)
         restart = len([attempt for attempt in status.attempts if attempt.token == status.token])
         environment = clean_environment() | {
             "TUNELOOP_TOKEN": status.token or "",
             "TUNELOOP_ID": f"{status.token}_{status.index}",
             "TUNELOOP_RESTART": str(restart),
         }
-        if gpu is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = gpu
+        gpus = ",".join(devices)
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = gpus
         process = subprocess.Popen(
             ["bash", script.name], cwd=script.parent, env=environment, stdin=subprocess.DEVNULL, process_group=0
         )
         start = {"token": status.token, "restart": restart}
-        self.children[spec.key] = _Child(process, gpu, self.layout.folder / spec.attempts, spec.digest, start)
+        self.children[spec.key] = _Child(process, gpus, self.layout.folder / spec.attempts, spec.digest, start)
 
-    def _taken(self, board: Board) -> set[str | None]:
+    def _taken(self, board: Board) -> set[str]:
         """Return the GPUs in use, also by jobs that an earlier runner started."""
-        live = {item.gpu for status in board.states.values() for item in status.attempts if item.alive}
-        return live | {child.gpu for child in self.children.values()}
+        given = [item.gpu or "" for status in board.states.values() for item in status.attempts if item.alive]
+        given += [child.gpus for child in self.children.values()]
+        return {device for devices in given for device in devices.split(",") if device}
 
     def _tell(self, board: Board) -> bool:
         """Write what changed into the logs and the status tables."""
