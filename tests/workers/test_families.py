@@ -180,13 +180,3 @@ def test_gemma2_is_not_packed_on_a_gpu(models: dict[str, Path], tmp_path: Path) 
     assert worker.scaffold(here).faults == ()
     (fault,) = worker.scaffold(case.order(tmp_path, gpus=1, model=str(models["gemma2"]), controls=controls)).faults
     assert fault.message == "torchtune cannot pack samples for gemma2 on a GPU"
-
-
-@pytest.mark.parametrize("stop, told", [(1, True), ([1, 260], False), (260, False), (None, True)])
-def test_a_model_that_does_not_stop_is_noted(
-    stop: int | list[int] | None, told: bool, models: dict[str, Path], tmp_path: Path
-) -> None:
-    folder = case.copy_of(models["gemma"], tmp_path / "model")
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stop}))
-    notes = worker.scaffold(case.order(tmp_path / "experiment", model=str(folder))).notes
-    assert any("lacks <end_of_turn>" in note for note in notes) is told

@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import json
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -103,12 +105,17 @@ def _extract(source: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, folder
         raise _refused(source, member.name, "is no plain file")
     if member.name.startswith("/") or ".." in parts or len(parts) < 2 or "\\" in member.name:
         raise _refused(source, member.name, "would land outside of the experiment")
-    inside = member.replace(name="/".join(parts[1:]), deep=False)
+    inside = copy(member)
+    inside.name, inside.mode = "/".join(parts[1:]), member.mode & 0o755
+    # Whoever made the archive is nobody here.
+    inside.uid, inside.gid, inside.uname, inside.gname = os.getuid(), os.getgid(), "", ""
     if (folder / inside.name).exists():
         raise _refused(source, member.name, "stands in it twice")
     try:
-        tar.extract(inside, folder, filter="data")
-    except tarfile.FilterError as error:
+        # Python before 3.11.4 has no filters; what they would refuse is refused above.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extract(inside, folder)
+    except tarfile.TarError as error:
         raise _refused(source, member.name, str(error)) from None
 
 
