@@ -59,6 +59,7 @@ def test_a_work_environment_without_the_tools_is_named_with_its_pip_lines(tmp_pa
     for pattern in wanted:
         for path in source.glob(pattern):
             (site / path.name).symlink_to(path)
+    (site / "tuneloop.pth").write_text(f"{Path(__file__).parents[2] / 'lib'}\n")
     python = bare / "bin" / "python"
     (tmp_path / "tuneloop.yaml").write_text(f"clusters: {{lab: {{python: {{torchtune: {python}}}}}}}\n")
     code, found = told(tmp_path)
