@@ -20,8 +20,8 @@ MAY_IMPORT = {
     "loop": {"checks", "analysis", "jobs", "workers", "experiment", "documents"},
     "librarian": {"documents"},
     "ticket": {"experiment", "documents"},
-    "hooks": set(),
-    "cli": {"loop", "checks", "analysis", "jobs", "workers", "experiment", "documents", "ticket", "librarian"},
+    "hooks": {"documents"},
+    "cli": {"hooks", "loop", "checks", "analysis", "jobs", "workers", "experiment", "documents", "ticket", "librarian"},
 }
 MAY_PRINT = {"cli", "hooks"}
 

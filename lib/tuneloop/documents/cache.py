@@ -1,0 +1,28 @@
+"""What is remembered outside of experiments, under `$XDG_STATE_HOME`: it may be deleted at any time.
+
+Standard library only: the hooks that Claude Code calls read it with any Python, within milliseconds.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def folder() -> Path:
+    """Return Tuneloop's folder for state that can be made again; it need not exist."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "tuneloop"
+
+
+def plan_file(experiment: Path) -> Path:
+    """Return where the last plan that was shown for an experiment is remembered."""
+    return folder() / "plans" / f"{_key(experiment)}.json"
+
+
+def status_file(experiment: Path) -> Path:
+    """Return where it is remembered what goes on in an experiment."""
+    return folder() / "status" / f"{_key(experiment)}.json"
+
+
+def _key(experiment: Path) -> str:
+    return hashlib.sha256(os.fsencode(experiment.resolve())).hexdigest()[:16]

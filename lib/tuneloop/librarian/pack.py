@@ -1,0 +1,157 @@
+"""What the pack holds: skills by category, slash commands and agents, read from its folder.
+
+The pack's folder is the checkout that this library lies in, or the copy that a wheel carries. Pure reading:
+`links.py` makes a pack active in a project.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from pydantic import Field
+
+import tuneloop
+from tuneloop.documents.errors import MissingError, did_you_mean
+from tuneloop.documents.files import read_text
+from tuneloop.documents.frontmatter import parse
+from tuneloop.documents.schema import Schema
+
+PLUGIN = Path(".claude-plugin", "plugin.json")  # its presence marks a pack's folder
+DEFAULT_CATEGORIES = ("experiment", "lifecycle")  # what is linked when nothing is named
+
+
+class SkillHead(Schema):
+    """The six fields of the Agent Skills specification, and no others: other clients refuse a skill with more."""
+
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)
+    description: str = Field(min_length=1, max_length=1024)
+    license: str | None = None
+    compatibility: str | None = Field(default=None, max_length=500)
+    metadata: dict[str, str] = {}
+    allowed_tools: str | None = Field(default=None, alias="allowed-tools")
+
+
+class CommandHead(Schema):
+    """The head of a slash command, in Claude Code's words."""
+
+    description: str = Field(min_length=1, max_length=1024)
+    argument_hint: str | None = Field(default=None, alias="argument-hint")
+    disable_model_invocation: bool = Field(default=False, alias="disable-model-invocation")
+
+
+class AgentHead(Schema):
+    """The head of a subagent, in Claude Code's words; without name and description the client drops it silently."""
+
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)
+    description: str = Field(min_length=1, max_length=1024)
+    tools: str
+
+
+@dataclass(frozen=True)
+class Skill:
+    folder: Path
+    head: SkillHead
+    body: str
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def category(self) -> str:
+        return self.folder.parent.name
+
+    @property
+    def requires(self) -> tuple[Requirement, ...]:
+        """The skills that this one sends its reader to, with their versions."""
+        return tuple(Requirement(item) for item in self.head.metadata.get("requires", "").split(";") if item.strip())
+
+
+@dataclass(frozen=True)
+class Command:
+    path: Path
+    head: CommandHead
+    body: str
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+@dataclass(frozen=True)
+class Agent:
+    path: Path
+    head: AgentHead
+    body: str
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+@dataclass(frozen=True)
+class Pack:
+    root: Path
+    skills: tuple[Skill, ...]
+    commands: tuple[Command, ...]
+    agents: tuple[Agent, ...]
+
+    def skill(self, name: str) -> Skill:
+        """Return one skill. Raises MissingError with the nearest names."""
+        for skill in self.skills:
+            if skill.name == name:
+                return skill
+        raise MissingError(f"no skill `{name}`", hint=did_you_mean(name, [skill.name for skill in self.skills]))
+
+    def chosen(self, words: Iterable[str] = ()) -> tuple[Skill, ...]:
+        """Return the skills of these names and categories (the default ones without any) and all they require.
+
+        Raises MissingError for a word that is neither.
+        """
+        categories = {skill.category for skill in self.skills}
+        todo = list(words) or [name for name in DEFAULT_CATEGORIES if name in categories]
+        found: set[str] = set()
+        while todo:
+            word = todo.pop()
+            if word in categories:
+                todo += [skill.name for skill in self.skills if skill.category == word]
+            elif word not in found:
+                found.add(word)
+                todo += [need.name for need in self.skill(word).requires]
+        return tuple(skill for skill in self.skills if skill.name in found)
+
+
+def find_root() -> Path:
+    """Return the folder of the pack that belongs to this library. Raises MissingError when it came without one."""
+    package = Path(tuneloop.__file__).parent
+    for folder in (package.parent.parent, package / "pack"):
+        if (folder / PLUGIN).is_file():
+            return folder
+    raise MissingError("this installation carries no skills", hint="install the wheel, or work from a checkout")
+
+
+def read_pack(root: Path | None = None) -> Pack:
+    """Read the pack in `root`, or the library's own. Raises InputError with every fault of a head."""
+    folder = root or find_root()
+    return Pack(
+        folder,
+        tuple(_skill(path) for path in sorted(folder.glob("skills/*/*/SKILL.md"))),
+        tuple(_command(path) for path in sorted(folder.glob("commands/*.md"))),
+        tuple(_agent(path) for path in sorted(folder.glob("agents/*.md"))),
+    )
+
+
+def _skill(path: Path) -> Skill:
+    document = parse(read_text(path), SkillHead, path)
+    return Skill(path.parent, document.data, document.body)
+
+
+def _command(path: Path) -> Command:
+    document = parse(read_text(path), CommandHead, path)
+    return Command(path, document.data, document.body)
+
+
+def _agent(path: Path) -> Agent:
+    document = parse(read_text(path), AgentHead, path)
+    return Agent(path, document.data, document.body)
