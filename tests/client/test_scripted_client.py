@@ -1,0 +1,62 @@
+"""The harness itself: a session that did not go as written fails its test, and consent is answered both ways."""
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from claude import Claude
+from scripted_api import DUMMY_KEY, ScriptedApi, Use
+
+TOUCH = Use("Bash", {"command": "touch made", "description": "Make a file"})
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+def test_a_tool_runs_and_its_result_comes_back(claude: Claude, project: Path) -> None:
+    session = claude.play(project, [Use("Bash", {"command": "echo $HOME"}), "done"], "go")
+    assert session.results == [(str(claude.home), False)]
+    assert session.answer == "done"
+
+
+@pytest.mark.parametrize("script", [[TOUCH], ["done", "never asked for"]], ids=["short", "long"])
+def test_a_script_that_does_not_fit_fails(claude: Claude, project: Path, script: list[Use | str]) -> None:
+    with pytest.raises(AssertionError, match=r"\(1, \{\}, 0\)|\(0, \{'main': 1\}, 0\)"):
+        claude.play(project, script, "go")
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_consent_decides_whether_a_command_runs(claude: Claude, project: Path, *, agreed: bool) -> None:
+    session = claude.play(project, [TOUCH, "done"], "go", consent=lambda _: agreed)
+    assert [asked.input["command"] for asked in session.asked] == ["touch made"]
+    assert (project / "made").exists() == agreed
+    assert session.results[0].is_error != agreed
+
+
+def test_without_anyone_to_ask_the_client_says_no(claude: Claude, project: Path) -> None:
+    session = claude.play(project, [TOUCH, "done"], "go")
+    assert session.results[0].is_error
+    assert not (project / "made").exists()
+
+
+def test_another_key_is_refused_and_counted() -> None:
+    with ScriptedApi(["hello"]) as api:
+        assert _ask(api, DUMMY_KEY)["content"] == [{"type": "text", "text": "hello"}]
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            _ask(api, "somebody's own")
+        assert (api.foreign_keys, api.overrun, api.leftover()) == (1, 0, {})
+
+
+def _ask(api: ScriptedApi, key: str) -> dict[str, object]:
+    body = json.dumps({"messages": [{"role": "user", "content": "hi"}]}).encode()
+    request = urllib.request.Request(f"{api.url}/v1/messages", body, {"x-api-key": key})
+    with urllib.request.urlopen(request) as response:
+        found: dict[str, object] = json.load(response)
+    return found
