@@ -70,10 +70,15 @@ class ScriptedApi:
         self._server.server_close()
         self._thread.join()
 
-    def leftover(self) -> dict[str, int]:
-        """Return how many turns of each conversation the client never asked for."""
-        unused = {name: len(part.turns) - len(part.requests) for name, part in self.conversations.items()}
-        return {name: count for name, count in unused.items() if count > 0}
+    def faults(self) -> list[str]:
+        """Return how the session differed from the script; each is a sentence without its full stop."""
+        found = [
+            f"{len(part.turns) - len(part.requests)} turns of {name} were never asked for"
+            for name, part in self.conversations.items()
+            if len(part.requests) < len(part.turns)
+        ]
+        found += [f"{self.overrun} requests came after the last turn"] * bool(self.overrun)
+        return found + [f"{self.foreign_keys} requests carried a foreign key"] * bool(self.foreign_keys)
 
     def answer(self, body: Body) -> dict[str, Any]:
         """Return the message that answers the request."""
