@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 import typer
-
 from docs_reading import ROOT, SHELL, Block, Command, Inline, blocks, commands_in, inline_codes, pieces, shell_lines
+
 from tuneloop.cli.main import app
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # as in cli/main.py: newer typers carry a click of their own
@@ -112,9 +112,7 @@ def shell_faults(text: str) -> Iterator[str]:
 
 def _typed(text: str) -> Iterator[list[str]]:
     for piece in pieces(text):
-        if isinstance(piece, Block):
-            yield from shell_lines(piece.text)
-        elif piece.text.startswith(("make ", "pip ", "scripts/", "pytest ", ".venv/bin/")):
+        if isinstance(piece, Block) or piece.text.startswith(("make ", "pip ", "scripts/", "pytest ", ".venv/bin/")):
             yield from shell_lines(piece.text)
 
 

@@ -55,9 +55,9 @@ def path_faults(text: str, source: Path) -> Iterator[str]:
             )
             if target and "--dry-run" not in command.words:
                 made.add(target)
-        if isinstance(piece, Inline) and _is_path(piece.text):
-            if not _known(piece.text, source, made) and not _is_product(piece.text):
-                yield f"no such file: {piece.text}"
+        named = piece.text if isinstance(piece, Inline) and _is_path(piece.text) else ""
+        if named and not _known(named, source, made) and not _is_product(named):
+            yield f"no such file: {named}"
 
 
 def _acts(piece: Block | Inline) -> Iterator[Command]:

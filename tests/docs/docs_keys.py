@@ -9,14 +9,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
+from docs_reading import ROOT, SHELL, blocks, head_and_body, inline_codes
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from docs_reading import ROOT, SHELL, blocks, head_and_body, inline_codes
 from tuneloop.documents.config import Config
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.schema import Schema, validate
 from tuneloop.documents.yamltext import load_yaml
-from tuneloop.experiment.design import Design, faults as design_faults
+from tuneloop.experiment.design import Design
+from tuneloop.experiment.design import faults as design_faults
 from tuneloop.librarian.pack import AgentHead, CommandHead, SkillHead
 from tuneloop.workers.torchtune.fields import FIELDS
 

@@ -5,11 +5,10 @@ Each check returns the faults it finds; one that read nothing, or lets the known
 
 from pathlib import Path
 
-import pytest
-
 import docs_commands
 import docs_files
 import docs_keys
+import pytest
 from docs_reading import EXAMPLES, PACK, PROSE, ROOT, SKILLS, blocks, commands_in, inline_codes, links, shell_lines
 
 BAD_TEXT = """\

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from docs_reading import ROOT, SKILLS
 from packaging.requirements import Requirement
 
-from docs_reading import ROOT, SKILLS
 from tuneloop.documents.frontmatter import StrictYAMLHandler
 
 MOST_DESCRIBED = 3000  # characters; clients share some 8,000 between the descriptions of all skills
