@@ -111,8 +111,9 @@ def shell_faults(text: str) -> Iterator[str]:
 
 
 def _typed(text: str) -> Iterator[list[str]]:
+    starts = ("make ", "pip ", "scripts/", "pytest ", ".venv/bin/")
     for piece in pieces(text):
-        if isinstance(piece, Block) or piece.text.startswith(("make ", "pip ", "scripts/", "pytest ", ".venv/bin/")):
+        if piece.text.startswith(starts) if isinstance(piece, Inline) else piece.kind in ("", *SHELL):
             yield from shell_lines(piece.text)
 
 
@@ -130,6 +131,8 @@ def slash_faults(text: str) -> Iterator[str]:
     """Check slash commands, such as `/speckit-plan`, against the pack's commands and skills."""
     for piece in pieces(text):
         lines = [piece.text] if isinstance(piece, Inline) else piece.text.splitlines()
+        if isinstance(piece, Block) and piece.kind == "markdown":
+            lines = inline_codes(piece.text)
         for line in lines:
             found = re.match(r"(/[a-z][a-z0-9.:-]*)(\s|$)", line)
             if found and found[1] not in BUILT_IN | slash_commands():

@@ -29,11 +29,15 @@ OUTSIDE = {
     "tasks.md": "spec-kit's /speckit-tasks",
     "research.md": "spec-kit's /speckit-plan",
     "quickstart.md": "spec-kit's /speckit-plan",
+    "data-model.md": "spec-kit's /speckit-plan",
+    "contracts/": "spec-kit's /speckit-plan",
     "constitution.md": "spec-kit's /speckit-constitution",
-    "checklists/": "spec-kit's /speckit-checklist",
+    "requirements.md": "spec-kit's /speckit-specify",
+    "feature.json": "spec-kit's /speckit-specify",
 }
 _SUFFIX = re.compile(r"\.(csv|eval|html|jinja|jsonl?|log|md|out|parquet|py|safetensors|sh|slurm|toml|txt|ya?ml)$")
-_PLACEHOLDER = re.compile(r"[A-Z][A-Z_-]*[A-Z]|.*[<>{}\[\]*…@].*")  # EXP, <N>, RUN@EPOCH: to be filled in
+# EXP, NNN-name, <N>, RUN@EPOCH: to be filled in. A few files have names in capitals all the same.
+_PLACEHOLDER = re.compile(r"(?!README|SKILL|CHANGELOG|CONTRIBUTING|LICENSE)[A-Z]{2,}[\w-]*|.*[<>{}\[\]*…@].*")
 
 
 def faults(text: str, source: Path) -> list[str]:
@@ -62,7 +66,7 @@ def path_faults(text: str, source: Path) -> Iterator[str]:
 
 def _acts(piece: Block | Inline) -> Iterator[Command]:
     """Yield the commands of a piece that read or make files of the tree: ours and `cp`."""
-    if isinstance(piece, Block):
+    if isinstance(piece, Block) and piece.kind != "markdown":
         yield from (Command(words, whole=True) for words in shell_lines(piece.text) if words[0] in ("tuneloop", "cp"))
     else:
         yield from commands_of(piece)

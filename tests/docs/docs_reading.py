@@ -87,7 +87,9 @@ def commands_in(text: str) -> Iterator[Command]:
 
 
 def commands_of(piece: Block | Inline) -> Iterator[Command]:
-    if isinstance(piece, Block):
+    if isinstance(piece, Block) and piece.kind == "markdown":  # the shape of a document, with inline code of its own
+        yield from commands_in(piece.text)
+    elif isinstance(piece, Block):
         for words in shell_lines(piece.text):
             if words[0] == "tuneloop":
                 yield Command(words, whole="[OPTIONS]" not in words)

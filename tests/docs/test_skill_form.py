@@ -1,95 +1,79 @@
-"""The pack's skills keep their form, are linked for Claude Code, and their settings only let reading pass."""
+"""The pack's skills keep their form, the reference library takes them, and they are linked for Claude Code."""
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from docs_reading import ROOT, SKILLS
-from packaging.requirements import Requirement
+from docs_reading import ROOT
+from skills_ref import validate
 
-from tuneloop.documents.frontmatter import StrictYAMLHandler
+from tuneloop.documents.schema import validate as read_as
+from tuneloop.documents.yamltext import load_yaml
+from tuneloop.experiment.design import Design
+from tuneloop.experiment.design import faults as design_faults
+from tuneloop.librarian.lint import faults
+from tuneloop.librarian.pack import Skill, read_pack
 
+PACK = read_pack(ROOT)
 MOST_DESCRIBED = 3000  # characters; clients share some 8,000 between the descriptions of all skills
-BAD_SKILL = f"""\
+BAD_SKILL = """\
 ---
 name: other-name
-description: "{"long " * 80}"
-allowed-tools: Bash
-metadata:
-  version: 0.1
-  category: "experiment"
-  requires: "no-such-skill>=1"
+description: ""
+dependencies: [many]
 ---
 
 # Too short
 """
 
 
-def skill_faults(text: str, folder: Path) -> Iterator[str]:
-    head = yaml.safe_load(StrictYAMLHandler(folder / "SKILL.md").split(text)[0])
-    if set(head) != {"name", "description", "metadata"}:
-        yield f"keys: {sorted(head)}"
-    if head["name"] != folder.name:
-        yield f"name {head['name']} in the folder {folder.name}"
-    if not 60 <= len(head["description"]) <= 300:
-        yield f"description of {len(head['description'])} characters"
-    if not 30 <= len(text.splitlines()) <= 120:
-        yield f"{len(text.splitlines())} lines"
-    metadata = head["metadata"]
-    if set(metadata) != {"version", "category", "requires"} or not all(isinstance(v, str) for v in metadata.values()):
-        yield f"metadata: {metadata}"
-    if metadata.get("category") != folder.parent.name:
-        yield f"category {metadata.get('category')} in {folder.parent.name}"
-    yield from (f"requires unknown {name}" for name in required(metadata) if name not in skill_names())
-    link = ROOT / ".claude/skills" / folder.name
-    if not link.is_symlink() or link.resolve() != folder.resolve() or link.readlink().is_absolute():
-        yield "not linked from .claude/skills"
+def test_the_pack_keeps_its_form() -> None:
+    assert len(PACK.skills) >= 9
+    assert [str(problem) for problem in faults(PACK)] == []
 
 
-def required(metadata: dict[str, Any]) -> list[str]:
-    return [Requirement(item).name for item in metadata.get("requires", "").split(";") if item.strip()]
+@pytest.mark.parametrize("skill", PACK.skills, ids=lambda skill: skill.name)
+def test_a_skill_can_be_read_and_listed(skill: Skill) -> None:
+    assert skill.head.model_fields_set == {"name", "description", "license", "metadata"}
+    assert 60 <= len(skill.head.description) <= 300
+    assert 30 <= len((skill.folder / "SKILL.md").read_text().splitlines()) <= 120
 
 
-def skill_names() -> set[str]:
-    return {path.parent.name for path in SKILLS}
+@pytest.mark.parametrize("skill", PACK.skills, ids=lambda skill: skill.name)
+def test_the_reference_library_takes_a_skill(skill: Skill) -> None:
+    assert validate(skill.folder) == []
 
 
-def metadata_of(path: Path) -> dict[str, Any]:
-    head: dict[str, Any] = yaml.safe_load(StrictYAMLHandler(path).split(path.read_text())[0])
-    return head
+def test_the_reference_library_refuses_a_bad_skill(tmp_path: Path) -> None:
+    (tmp_path / "SKILL.md").write_text(BAD_SKILL)
+    assert validate(tmp_path)
+    (tmp_path / "SKILL.md").write_text(BAD_SKILL.replace("dependencies: [many]\n", ""))
+    said = "\n".join(validate(tmp_path))
+    assert "must match skill name" in said
+    assert "'description'" in said
 
 
-@pytest.mark.parametrize("path", SKILLS, ids=lambda path: path.parent.name)
-def test_skills_keep_their_form(path: Path) -> None:
-    assert list(skill_faults(path.read_text(), path.parent)) == []
-
-
-def test_bad_skill_is_rejected() -> None:
-    faults = "\n".join(skill_faults(BAD_SKILL, ROOT / "skills/experiment/run-inspect-not"))
-    for word in ("keys:", "other-name", "description of", "lines", "metadata:", "no-such-skill", "not linked"):
-        assert word in faults
+def test_designs_to_copy_are_sound() -> None:
+    """A design that a skill carries is read as one that a person wrote, apart from the files it names."""
+    paths = sorted(ROOT.glob("skills/*/*/assets/*.yaml"))
+    assert paths
+    for path in paths:
+        assert list(design_faults(read_as(Design, load_yaml(path.read_text(), path), path))) == []
 
 
 def test_descriptions_fit_together() -> None:
-    assert 1000 < sum(len(metadata_of(path)["description"]) for path in SKILLS) <= MOST_DESCRIBED
-
-
-def test_skills_require_without_a_circle() -> None:
-    needs = {path.parent.name: set(required(metadata_of(path)["metadata"])) for path in SKILLS}
-    while needs:
-        free = {name for name, wanted in needs.items() if not wanted & set(needs)}
-        assert free, f"a circle among {sorted(needs)}"
-        needs = {name: wanted for name, wanted in needs.items() if name not in free}
+    assert 1000 < sum(len(skill.head.description) for skill in PACK.skills) <= MOST_DESCRIBED
 
 
 def test_links_to_skills_all_resolve() -> None:
-    links = list((ROOT / ".claude/skills").iterdir())
-    assert {link.name for link in links} == skill_names()
-    assert all(link.is_symlink() and (link / "SKILL.md").is_file() for link in links)
+    links = {link.name: link for link in (ROOT / ".claude/skills").iterdir()}
+    assert set(links) == {skill.name for skill in PACK.chosen()}
+    for skill in PACK.chosen():
+        link = links[skill.name]
+        assert link.is_symlink()
+        assert link.resolve() == skill.folder.resolve()
+        assert not link.readlink().is_absolute()
 
 
 def test_settings_allow_reading_only() -> None:

@@ -81,13 +81,15 @@ def _foreign_yaml(text: str) -> Iterator[Problem]:
     head, _ = StrictYAMLHandler().split(text)
     if "---" in head:
         line = 2 + head[: head.index("---")].count("\n")
-        yield Problem("three dashes inside the head, which other readers take for its end", line=line, hint="take one out")
+        yield Problem("three dashes, which other readers take for the head's end", line=line, hint="take one out")
     if "\r" in head:
         yield Problem("the head has carriage returns", line=1, hint="write lines that end as on Unix")
-    for token in yaml.scan(head):
-        if isinstance(token, _FOREIGN):
-            hint = "write one key a line, and text in quotes"
-            yield Problem("YAML that other readers refuse", line=token.start_mark.line + 2, hint=hint)
+    hint = "write one key a line, and text in quotes"
+    try:
+        strange = [token.start_mark.line for token in yaml.scan(head) if isinstance(token, _FOREIGN)]
+    except yaml.MarkedYAMLError as error:  # PyYAML's own scanner is stricter than the one in C that reads heads
+        strange = [error.problem_mark.line if error.problem_mark else 0]
+    yield from (Problem("YAML that other readers refuse", line=line + 2, hint=hint) for line in strange)
 
 
 def _metadata(skill: Skill) -> Iterator[Problem]:
@@ -109,7 +111,8 @@ def _metadata(skill: Skill) -> Iterator[Problem]:
 def _version(metadata: dict[str, str]) -> Iterator[Problem]:
     version = metadata.get("version")
     if version is not None and not _VERSION.fullmatch(version):
-        yield Problem(f"`{version}` is no version of three numbers", key="metadata.version", hint='write it like "0.2.0"')
+        message = f"`{version}` is no version of three numbers"
+        yield Problem(message, key="metadata.version", hint='write it like "0.2.0"')
     if "changelog" not in metadata:
         return
     told, _, words = metadata["changelog"].partition(";")[0].partition(":")
@@ -176,12 +179,13 @@ def _links(text: str) -> Iterator[str]:
 
 
 def _siblings(skill: Skill, pack: Pack) -> Iterator[Problem]:
-    """Yield the skills that the body sends to, which may not be there when this one is linked with what it requires.
+    """Yield the skills that the body sends to, and that may be missing when this one is linked with what it requires.
 
-    Allowed are those that it requires, those that its description names under "Not for", and those that come next.
+    Allowed are those that it requires, those that its description names under "Not for", the one that comes next, and
+    the larger step of which this one is a part.
     """
     text = re.sub(r"tuneloop [\w-]+|^Next:.*$", "", skill.body, flags=re.MULTILINE)
-    allowed = _closure(skill, pack) | {skill.name}
+    allowed = {skill.name, *_closure(skill, pack)} | {one.name for one in pack.skills if skill.name in _required(one)}
     refused = skill.head.description.partition("Not for")[2]
     for other in pack.skills:
         word = re.compile(rf"(?<![\w/-]){re.escape(other.name)}(?![\w-])")
