@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SKILLS = sorted((ROOT / "skills").glob("*/*/SKILL.md"))
 PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 MOST_DESCRIBED = 3000  # characters; clients share some 8,000 between the descriptions of all skills
+METADATA = {"version", "category", "requires", "tags", "changelog"}
 NOT_HERE = ("runs/", "epoch_", "EXP/")  # made by the demo, or to be filled in
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`([^`\n]+)`")
@@ -216,7 +217,7 @@ def folders_on_disk() -> list[str]:
 
 def skill_faults(text: str, folder: Path) -> Iterator[str]:
     head = yaml.safe_load(StrictYAMLHandler(folder / "SKILL.md").split(text)[0])
-    if set(head) != {"name", "description", "metadata"}:
+    if set(head) != {"name", "description", "license", "metadata"}:
         yield f"keys: {sorted(head)}"
     if head["name"] != folder.name:
         yield f"name {head['name']} in the folder {folder.name}"
@@ -225,7 +226,7 @@ def skill_faults(text: str, folder: Path) -> Iterator[str]:
     if not 30 <= len(text.splitlines()) <= 120:
         yield f"{len(text.splitlines())} lines"
     metadata = head["metadata"]
-    if set(metadata) != {"version", "category", "requires"} or not all(isinstance(v, str) for v in metadata.values()):
+    if set(metadata) != METADATA or not all(isinstance(v, str) for v in metadata.values()):
         yield f"metadata: {metadata}"
     if metadata.get("category") != folder.parent.name:
         yield f"category {metadata.get('category')} in {folder.parent.name}"
