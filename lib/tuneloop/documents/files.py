@@ -145,7 +145,7 @@ def put_text(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 
 def make_link(path: Path, target: str) -> None:
-    """Make a link where nothing is. Raises NoLinksError on a file system without links, InputError when it cannot be."""
+    """Make a link where nothing is. Raises NoLinksError on a file system without links, InputError when refused."""
     try:
         path.symlink_to(target)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Carrying out a plan of `links.py`: what is going to be ours is written down first, then made, then written down alone.
+"""Carrying out a plan of `links.py`: what is going to be ours is written down, then made, then written down alone.
 
 A call that is killed anywhere in between is finished by the next one, of `link` or of `unlink`.
 """

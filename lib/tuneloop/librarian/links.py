@@ -16,7 +16,7 @@ from tuneloop.librarian.manifest import Entry, Manifest, empty, read_manifest
 from tuneloop.librarian.neighbours import spec_kit
 from tuneloop.librarian.pack import Pack
 from tuneloop.librarian.settings import Addition, SettingsChange, plan_merge, plan_removal
-from tuneloop.librarian.target import KINDS, Target, pack_version, refuse_unsafe
+from tuneloop.librarian.target import KINDS, Kind, Target, pack_version, refuse_unsafe
 from tuneloop.librarian.wanted import SPEC_KIT, Item, entry, everything, items, observe
 
 Act = Literal["keep", "make", "replace", "remove", "leave"]
@@ -44,6 +44,13 @@ class LinkPlan:
     after: Manifest | None  # None: nothing of ours is left
     settings: SettingsChange | None = None
     said: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """The pack that is linked, or was: its folder and version."""
+        if self.pack is not None:
+            return f"{self.pack.root} {pack_version(self.pack.root)}".rstrip()
+        return f"{self.before.pack} {self.before.version}".rstrip() if self.before else ""
 
     @property
     def changes(self) -> list[Step]:
@@ -204,7 +211,7 @@ def _leads_into(link: Path, folder: Path) -> bool:
     return Path(os.path.normpath(link.parent / link.readlink())).is_relative_to(folder)
 
 
-def _missing_folders(target: Target, steps: Sequence[Step]) -> Iterator[Literal["", "skills", "commands", "agents"]]:
+def _missing_folders(target: Target, steps: Sequence[Step]) -> Iterator[Kind | Literal[""]]:
     used = {step.place.partition("/")[0] for step in steps if step.act == "make"}
     if not target.base.exists():
         yield ""
@@ -217,11 +224,10 @@ def _entries(steps: Sequence[Step], known: Mapping[str, list[Entry]]) -> dict[st
     """Return what is ours afterwards. What a person changed stays written down, so that it is told as changed."""
     found = {}
     for step in sorted(steps, key=lambda step: step.place):
-        if step.act in ("make", "replace") and step.entry is not None:
+        ours = step.act in ("make", "replace") or (step.act == "keep" and step.place in known)
+        if ours and step.entry is not None:
             found[step.place] = [step.entry]
-        elif step.place in known and step.act == "keep" and step.entry is not None:
-            found[step.place] = [step.entry]
-        elif step.place in known and step.act == "leave" and step.item is not None:
+        elif step.act == "leave" and step.place in known and step.item is not None:
             found[step.place] = known[step.place]
     return found
 
@@ -250,14 +256,17 @@ def _named(recorded: Manifest, words: Sequence[str], pack: Pack | None) -> list[
 
 
 def _refuse_needed(recorded: Manifest, places: Sequence[str], pack: Pack | None) -> None:
-    problems = []
-    for skill in pack.skills if pack else ():
-        place = f"skills/{skill.name}"
-        if place in recorded.entries and place not in places:
-            needed = [need.name for need in skill.requires if f"skills/{need.name}" in places]
-            problems += [
-                Problem(f"`{skill.name}` needs `{name}`", hint=f"`tuneloop skills unlink {name} {skill.name}`")
-                for name in needed
-            ]
+    """Raise InputError when a skill that stays linked needs one that goes, however many are in between."""
+    going = {place.partition("/")[2] for place in places}
+    named, problems = sorted(going), []
+    linked = [skill for skill in (pack.skills if pack else ()) if f"skills/{skill.name}" in recorded.entries]
+    for _ in linked:
+        for skill in linked:
+            needed = next((need.name for need in skill.requires if need.name in going), None)
+            if needed and skill.name not in going:
+                going.add(skill.name)
+                problems.append(f"`{skill.name}` needs `{needed}`")
     if problems:
-        raise InputError(problems)
+        more = " ".join([*named, *sorted(going - set(named))])
+        hint = f"`tuneloop skills unlink {more}`"
+        raise InputError([Problem(text, hint=hint if text == problems[-1] else None) for text in problems])

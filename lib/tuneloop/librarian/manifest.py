@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue, field_validator
 from tuneloop.documents.errors import InputError, Problem
 from tuneloop.documents.files import read_text
 from tuneloop.documents.schema import Schema, validate
-from tuneloop.librarian.target import Target
+from tuneloop.librarian.target import Kind, Target
 
 # A manifest may come with a clone: no place in it leads anywhere else.
 _PLACE = re.compile(r"(skills|commands|agents)/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -47,7 +47,7 @@ class Manifest(Schema):
     schema_: Literal["tuneloop.links/1"] = Field(alias="schema")
     pack: str = ""  # the folder of the pack
     version: str = ""
-    folders: list[Literal["", "skills", "commands", "agents"]] = []  # made for the links; "" is the base
+    folders: list[Kind | Literal[""]] = []  # made for the links; "" is the base
     entries: dict[str, list[Entry]] = {}  # by place below the base; several while one takes another's place
     settings: list[Merge] = []
 

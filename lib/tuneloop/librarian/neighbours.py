@@ -29,9 +29,9 @@ def warnings(target: Target, places: Iterable[str]) -> Iterator[str]:
     for place in places:
         kind, _, name = place.partition("/")
         twin = own / name
-        if kind == "skills" and target.project is not None and (twin / "SKILL.md").is_file():
-            if not _same(twin, target.base / place):
-                yield f"your own skill {twin} hides the project's `{name}`: Claude Code prefers it"
+        hides = kind == "skills" and target.project is not None and (twin / "SKILL.md").is_file()
+        if hides and not _same(twin, target.base / place):
+            yield f"your own skill {twin} hides the project's `{name}`: Claude Code prefers it"
     where = plugin_enabled(target)
     if where is not None:
         yield f"the plugin is enabled as well ({where}): each skill is listed twice; use one of the two"

@@ -32,12 +32,12 @@ class SettingsChange:
     mode: int
 
 
-def additions(root: Path, reading: Sequence[str]) -> list[Addition]:
-    """Return what a project's settings get: the hooks of the pack in `root`, and `reading` commands without a question.
+def additions(root: Path, rules: Sequence[str]) -> list[Addition]:
+    """Return what a project's settings get: the rules of what passes without a question, and the pack's hooks.
 
     Raises InputError when the pack's hooks cannot be read.
     """
-    found = [Added(at=["permissions", "allow"], value=f"Bash(tuneloop {word}:*)") for word in reading]
+    found = [Added(at=["permissions", "allow"], value=rule) for rule in rules]
     path = root / HOOKS
     if path.is_file():
         for event, groups in parse(read_text(path), path).get("hooks", {}).items():
@@ -181,7 +181,9 @@ def _change(path: Path, now: str | None, text: str | None) -> SettingsChange | N
 
 def _dumped(value: Settings) -> str:
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    broken = any("\ud800" <= letter <= "\udfff" for letter in text)  # half a letter, which JSON allows and UTF-8 does not
+    broken = any(
+        "\ud800" <= letter <= "\udfff" for letter in text
+    )  # half a letter, which JSON allows and UTF-8 does not
     return (json.dumps(value, indent=2) if broken else text) + "\n"
 
 

@@ -8,13 +8,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tuneloop.documents.config import find_project
 from tuneloop.documents.errors import InputError, Problem, Problems
 from tuneloop.librarian.pack import PLUGIN
 
-KINDS = ("skills", "commands", "agents")  # the folders that the client scans
+Kind = Literal["skills", "commands", "agents"]
+KINDS: tuple[Kind, ...] = ("skills", "commands", "agents")  # the folders that the client scans
 MANIFEST = "tuneloop.json"
 SETTINGS = "settings.json"
 _OURS = "tuneloop"  # the plugin's name
@@ -111,7 +112,9 @@ def refuse_read_only(folders: Iterable[Path]) -> None:
     found = (next(place for place in (folder, *folder.parents) if place.is_dir()) for folder in folders)
     for folder in dict.fromkeys(found):
         if not os.access(folder, os.W_OK | os.X_OK):
-            problems.add("this folder cannot be written", source=folder, hint="nothing was changed; take another project")
+            problems.add(
+                "this folder cannot be written", source=folder, hint="nothing was changed; take another project"
+            )
     problems.raise_if_any()
 
 

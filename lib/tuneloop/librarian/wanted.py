@@ -16,7 +16,7 @@ SPEC_KIT = "speckit-"  # how the commands begin that spec-kit brings as well
 
 @dataclass(frozen=True)
 class Item:
-    """One thing at a place below the base, such as `skills/run-inspect`: a part of the pack, or a text made from one."""
+    """One thing at a place below the base, such as `skills/run-inspect`: a part of the pack, or a text made of one."""
 
     place: str
     source: Path
@@ -77,7 +77,9 @@ def entry(item: Item, target: Target, pack: Pack, *, copy: bool) -> Entry:
         return found
     folder = (target.base / item.place).parent
     near = same_checkout(target.base, pack.root)
-    return Entry(kind="link", holds=os.path.relpath(item.source.resolve(), folder) if near else str(item.source.absolute()))
+    return Entry(
+        kind="link", holds=os.path.relpath(item.source.resolve(), folder) if near else str(item.source.absolute())
+    )
 
 
 def observe(path: Path) -> Entry | None:
@@ -93,7 +95,8 @@ def _listing(folder: Path) -> bytes:
     """Return the names, rights to run and hashes of all files below; what Python caches is nobody's change."""
     files = [path for path in sorted(folder.rglob("*")) if not path.is_dir() and "__pycache__" not in path.parts]
     lines = (
-        f"{path.relative_to(folder).as_posix()}\0{os.access(path, os.X_OK)}\0{_hash(read_bytes(path))}\n" for path in files
+        f"{path.relative_to(folder).as_posix()}\0{os.access(path, os.X_OK)}\0{_hash(read_bytes(path))}\n"
+        for path in files
     )
     return "".join(lines).encode(errors="surrogateescape")
 
