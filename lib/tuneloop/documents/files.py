@@ -130,6 +130,12 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file; one that is not there is fine. Raises InputError when it cannot be removed."""
+    with _as_input_error(path):
+        path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """Yield a place beside `path` for a file that a tool writes; at the end it is synced and renamed over `path`.
