@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-
 from hook_support import ROOT, guard
+
 from lab import cli, make_echo, plan_id
 from tuneloop.documents.cache import plan_file
 from tuneloop.hooks.guard import answer

@@ -172,7 +172,7 @@ def _hand_over(
     executor = crew.executor()
     plan = loop.plan_run(experiment, read_board(experiment, executor), choice)
     if dry_run or yes is None:
-        remember_plan(experiment.layout, verb.split()[0], estimate(plan, crew.cluster), plan.id)
+        remember_plan(experiment.layout, verb.split(maxsplit=1)[0], estimate(plan, crew.cluster), plan.id)
     if dry_run:
         _show(folder, plan, as_json=as_json, everything=everything, handed=None)
         return

@@ -6,7 +6,6 @@ A command is a word, or two for a command of a group. Workers bring `scaffold-<t
 from __future__ import annotations
 
 READING = (
-    "check-experiment",
     "config",
     "doctor",
     "explain",
@@ -23,6 +22,7 @@ DELETING = ("clean",)
 WRITING = (
     "analyze-experiment",
     "archive",
+    "check-experiment",
     "create-inspect-task",
     "design-experiment",
     "export",
