@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuneloop.documents.errors import InputError, TuneloopError
+from tuneloop.documents.files import expanded
 from tuneloop.documents.records import SUFFIXES
 from tuneloop.experiment.design import TRAINING_SPLITS, Design, Source, sources
 from tuneloop.experiment.formats import FORMATS, formats_for
@@ -181,7 +182,7 @@ def _data(order: Order, split: str, model: ModelFolder | None, faults: Faults) -
 
 def _entry(order: Order, source: Source, model: ModelFolder | None, faults: Faults) -> Entry | None:
     """Return one file of a split, or None after adding every fault in it."""
-    path = Path(os.path.abspath(order.path / Path(source.path).expanduser()))  # noqa: PTH100
+    path = Path(os.path.abspath(order.path / expanded(source.path)))  # noqa: PTH100
     at = ("data", source.index)
     try:
         how = reading_from(reading_of(source))
