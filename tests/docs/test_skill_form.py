@@ -12,6 +12,7 @@ from tuneloop.documents.schema import validate as read_as
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.design import Design
 from tuneloop.experiment.design import faults as design_faults
+from tuneloop.hooks.commands import READING
 from tuneloop.librarian.lint import faults
 from tuneloop.librarian.pack import Skill, read_pack
 
@@ -80,6 +81,6 @@ def test_settings_allow_reading_only() -> None:
     settings = json.loads((ROOT / ".claude/settings.json").read_text())
     assert list(settings) == ["permissions"]
     assert list(settings["permissions"]) == ["allow"]
-    reading = r"Bash\((?:\.venv/bin/)?tuneloop (?:--help|--version|(?:status|wait|explain|config|logs|sample|doctor)(?::\*)?)\)"
+    reading = "|".join(["--help", "--version", *READING])
     for rule in settings["permissions"]["allow"]:
-        assert re.fullmatch(reading, rule), rule
+        assert re.fullmatch(rf"Bash\((?:\.venv/bin/)?tuneloop (?:{reading})(?::\*)?\)", rule), rule
