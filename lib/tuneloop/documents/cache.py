@@ -44,5 +44,10 @@ def fingerprint(experiment: Path, patterns: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _key(experiment: Path) -> str:
-    return hashlib.sha256(os.fsencode(experiment.resolve())).hexdigest()[:16]
+def links_lock(linked: Path) -> Path:
+    """Return the lock of whoever changes what is linked in a folder of Claude Code's."""
+    return folder() / "locks" / f"links-{_key(linked)}"
+
+
+def _key(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]

@@ -4,7 +4,7 @@ import contextlib
 
 from tuneloop.documents.cache import status_file
 from tuneloop.documents.errors import TuneloopError
-from tuneloop.documents.files import remove, write_json
+from tuneloop.documents.files import remove_file, write_json
 from tuneloop.experiment.layout import Layout
 from tuneloop.jobs.board import Board
 from tuneloop.jobs.tables import counts
@@ -15,7 +15,7 @@ def remember_going(layout: Layout, board: Board) -> None:
     entry = status_file(layout.folder)
     with contextlib.suppress(TuneloopError, OSError):
         if not board.going:
-            remove(entry)
+            remove_file(entry)
             return
         value = {
             "schema": "tuneloop.going/1",

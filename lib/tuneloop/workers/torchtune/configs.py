@@ -218,7 +218,9 @@ def _dataset(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
     data = inputs.data["train"]
     return {
         "_component_": f"{_COMPONENTS}.dataset.{data.component}",
-        "sources": [{"source": from_run(part.path, inputs.folder), **reading_of(part.source)} for part in data.parts],
+        "sources": [
+            {"source": from_run(entry.path, inputs.folder), **reading_of(entry.source)} for entry in data.entries
+        ],
         **{name: resolved[name] for name in data.taken},
         "seed": "${seed}",
     }
