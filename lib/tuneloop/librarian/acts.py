@@ -90,8 +90,9 @@ def carry_out(plan: LinkPlan) -> None:
 def _remove_what_was_left(plan: LinkPlan) -> None:
     """Remove what killed calls left beside the places that this one is about."""
     target = plan.target
-    remove_left(target.base)
-    for path in (target.manifest, target.settings, *(target.base / step.place for step in plan.changes)):
+    for path in (target.base, target.manifest, target.settings):
+        remove_left(path)
+    for path in (target.base / step.place for step in plan.steps if plan.to_do):  # else the last call came through
         remove_left(path)
 
 

@@ -85,7 +85,7 @@ def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: 
     resolved = resolve(run, order.design, inputs, order.machine, faults)
     if resolved is None:
         return None
-    config = config_of(resolved["seed"] or 0, resolved, inputs)
+    config = config_of(resolved["seed"] or 0, resolved, inputs, faults)
     origin = resolved.settings["optimizer"].origin
     validator.check(config, resolved, at_of(origin, order.design), faults)
     if faults.count > before:

@@ -4,13 +4,18 @@
 """
 
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from command_reading import PACK, TASK, TEXTS, block
+from command_reading import PACK, TASK, TEXTS, block, filled
 
+from lab import make_echo
+from places import content
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.design import Design
 from tuneloop.librarian.pack import Command, CommandHead
@@ -95,6 +100,16 @@ def test_the_design_in_plan_is_a_design() -> None:
     assert design.metrics.primary.smallest_effect > 0
     assert design.budget.hours is not None
     assert "control" in {run.kind for run in design.runs}
+
+
+def test_analyze_writes_nothing(tmp_path: Path) -> None:
+    make_echo(tmp_path / "runs/echo")
+    before = content(tmp_path)
+    for line, there in zip(block("analyze", "sh").splitlines(), ("runs/other", "runs/echo"), strict=True):
+        words = shlex.split(filled(line, {"FEATURE": "runs/echo", "EXP": there}))
+        assert words.pop(0) == "tuneloop"
+        subprocess.run([sys.executable, "-m", "tuneloop", *words], cwd=tmp_path, check=True, capture_output=True)
+    assert content(tmp_path) == before
 
 
 def test_the_reviewer_can_only_read() -> None:
