@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-fast check format soak bench clean
+.PHONY: help setup client demo test test-fast check format soak bench clean
 
 help:             ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 setup:            ## Make .venv; quick when nothing changed.
 	@PYTHON=$(PYTHON) scripts/setup $(VENV)
+
+client:           ## Install the Claude Code client of the live tests, which skip without it; needs npm.
+	@scripts/setup-client
 
 demo: setup       ## Design, scaffold, run and analyze the shipped experiment in runs/demo.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo runs/demo

@@ -1,7 +1,18 @@
-"""Acts on folders and file systems, and looks at them."""
+"""Acts on folders and file systems, looks at them, and says what a machine lacks for a test."""
 
+import os
 import subprocess
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+
+def missing(part: str, reason: str) -> NoReturn:
+    """Skip the test, or fail it where `TUNELOOP_REQUIRE` (a comma list) names the part."""
+    if part in os.environ.get("TUNELOOP_REQUIRE", "").split(","):
+        pytest.fail(f"{part} is required here: {reason}", pytrace=False)
+    pytest.skip(reason)
 
 
 def make_read_only(folder: Path) -> None:

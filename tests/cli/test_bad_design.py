@@ -15,7 +15,7 @@ RESERVED = "choose another; reserved: analysis, base, eval"
 UPDATES = "use one of 'full', 'lora', 'qlora', 'dora' or 'qat'"
 
 KEYS = [f"`{field.alias or name}`" for name, field in Design.model_fields.items()]
-KNOWN = f"known: {', '.join(KEYS[:8])} and {len(KEYS) - 8} more"
+KNOWN = f"known: {', '.join(KEYS)}"
 
 CASES: dict[str, tuple[str, int, list[Told]]] = {
     "unknown key": (

@@ -15,7 +15,7 @@ from tuneloop.experiment.expand import expand
 from tuneloop.experiment.identity import digest, file_hash, model_hash
 from tuneloop.experiment.references import Reference, parse_reference
 from tuneloop.experiment.stamp import Stamps
-from tuneloop.experiment.work import JobKey, eval_key, evaluation_of, train_key
+from tuneloop.experiment.work import COLLECT, JobKey, eval_key, evaluated_epoch, evaluation_of, run_of, train_key
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text(), min_size=1))
@@ -125,11 +125,20 @@ def test_order_of_keys_changes_no_stamp() -> None:
     assert stamps(Design.model_validate(head)) == stamps(design())
 
 
-def test_key_names_its_evaluation() -> None:
-    assert evaluation_of(eval_key("a", 1, "cap")) == "cap"
-    assert evaluation_of(eval_key("a", None, "cap")) == "cap"
-    assert evaluation_of(train_key("a")) is None
-    assert evaluation_of(JobKey("collect")) is None
+@pytest.mark.parametrize(
+    ("key", "run", "epoch", "evaluation"),
+    [
+        (eval_key("a.e1", 12, "cap"), "a.e1", 12, "cap"),
+        (eval_key("a", 0, "base"), "a", 0, "base"),
+        (eval_key("e1", None, "cap"), "e1", None, "cap"),
+        (train_key("e1"), "e1", None, None),
+        (COLLECT, None, None, None),
+    ],
+)
+def test_a_key_names_its_run_its_epoch_and_its_evaluation(
+    key: JobKey, run: str | None, epoch: int | None, evaluation: str | None
+) -> None:
+    assert (run_of(key), evaluated_epoch(key), evaluation_of(key)) == (run, epoch, evaluation)
 
 
 @pytest.mark.parametrize(

@@ -37,17 +37,6 @@ CHAT = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 SHARED = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
 
 
-def tokenizer(max_seq_len: int | None = None, folder: Path = case.TINY) -> ChatTokenizer:
-    model = read_model(folder)
-    return ChatTokenizer(
-        path=str(model.tokenizer),
-        chat_template=model.family.template_file,
-        end_of_turn=model.family.end_of_turn,
-        pad=model.pad,
-        max_seq_len=max_seq_len,
-    )
-
-
 def source(folder: Path, rows: list[Any], kind: str, name: str = "data.jsonl", **said: Any) -> dict[str, Any]:
     """Write rows to a file and return it as a source of a dataset."""
     folder.mkdir(exist_ok=True)
@@ -70,11 +59,11 @@ def faults(folder: Path, rows: list[Any], kind: str, **said: Any) -> list[str]:
 def trained(item: dict[str, list[int]], ids: str = "tokens", labels: str = "labels") -> str:
     """Return the text that is trained of an item."""
     kept = [token for token, label in zip(item[ids], item[labels], strict=True) if label != IGNORED]
-    return tokenizer().decode(kept, skip_special_tokens=False)
+    return case.tokenizer().decode(kept, skip_special_tokens=False)
 
 
 def read(item: dict[str, list[int]], ids: str = "tokens") -> str:
-    return tokenizer().decode(item[ids], skip_special_tokens=False)
+    return case.tokenizer().decode(item[ids], skip_special_tokens=False)
 
 
 # Formats
@@ -102,7 +91,7 @@ def test_both_ways_to_write_a_chat_are_one(tmp_path: Path) -> None:
     assert turns(one, reading("chat")) == turns(other, reading("chat"))
     named = source(tmp_path, [{"conversations": shared}], "chat", columns={"messages": "conversations"})
     items = [
-        sft_dataset(tokenizer(), sources=[item])[0] for item in (source(tmp_path, [one], "chat", "b.jsonl"), named)
+        sft_dataset(case.tokenizer(), sources=[item])[0] for item in (source(tmp_path, [one], "chat", "b.jsonl"), named)
     ]
     assert items[0] == items[1]
 
@@ -111,7 +100,7 @@ def test_chats_of_parquet_and_csv_are_those_of_jsonl(tmp_path: Path) -> None:
     rows = [{"messages": CHAT}]
     (tmp_path / "data.csv").write_text('messages\n"' + json.dumps(CHAT).replace('"', '""') + '"\n')
     found = [
-        sft_dataset(tokenizer(), sources=[item])[0]
+        sft_dataset(case.tokenizer(), sources=[item])[0]
         for item in (
             source(tmp_path, rows, "chat"),
             source(tmp_path, rows, "chat", "data.parquet"),
@@ -125,7 +114,7 @@ def test_a_prompt_and_a_system_turn_belong_to_their_file(tmp_path: Path) -> None
     plain = source(tmp_path, [{"input": "x {input}", "output": "y"}], "instruct")
     dressed = source(tmp_path, [{"q": "x", "a": "z"}], "instruct", "b.jsonl", columns={"input": "q", "output": "a"})
     dressed |= {"prompt": "do {input}!", "system": "Be brief."}
-    texts = sorted(read(item) for item in sft_dataset(tokenizer(), sources=[plain, dressed]))
+    texts = sorted(read(item) for item in sft_dataset(case.tokenizer(), sources=[plain, dressed]))
     assert "Be brief." in texts[0]
     assert "do x!" in texts[0]
     assert "\nx {input}<" in texts[1]
@@ -202,7 +191,7 @@ def test_a_row_of_parquet_has_its_number(tmp_path: Path) -> None:
 
 def test_the_whole_text_is_trained_and_ends(tmp_path: Path) -> None:
     said = source(tmp_path, [{"text": "One.\nTwo."}], "text")
-    item = text_dataset(tokenizer(), sources=[said])[0]
+    item = text_dataset(case.tokenizer(), sources=[said])[0]
     assert read(item) == "One.\nTwo.<|endoftext|>"
     assert trained(item) == "ne.\nTwo.<|endoftext|>"  # nothing comes before the first token to predict it from
     batch = padded_collate_sft([item, item])
@@ -211,20 +200,20 @@ def test_the_whole_text_is_trained_and_ends(tmp_path: Path) -> None:
 
 def test_a_text_of_llama_begins_and_ends_as_its_tokenizer_says(tmp_path: Path) -> None:
     folder = case.llama_folder(tmp_path / "llama")
-    used = tokenizer(folder=folder)
+    used = case.tokenizer(folder)
     tokens = text_dataset(used, sources=[source(tmp_path, [{"text": "ab"}], "text")])[0]["tokens"]
     assert tokens[-1] == end_of_text(used) == used.tokenizer.token_to_id("<|end_of_text|>")
 
 
 def test_a_text_begins_with_the_token_that_its_tokenizer_writes(tmp_path: Path) -> None:
-    used = tokenizer(folder=small_models.make("gemma", tmp_path / "gemma"))
+    used = case.tokenizer(small_models.make("gemma", tmp_path / "gemma"))
     tokens = text_dataset(used, sources=[source(tmp_path, [{"text": "ab"}], "text")])[0]["tokens"]
     assert [used.tokenizer.id_to_token(tokens[place]) for place in (0, -1)] == ["<bos>", "<eos>"]
 
 
 def test_a_long_text_is_cut_alone_and_goes_on_in_a_pack(tmp_path: Path) -> None:
     said = [source(tmp_path, [{"text": "a" * 100}, {"text": "b" * 30}], "text")]
-    used = tokenizer(32)
+    used = case.tokenizer(max_seq_len=32)
     assert [len(item["tokens"]) for item in text_dataset(used, sources=said)] in ([32, 31], [31, 32])
     whole = text_dataset(used, sources=said, packed=True)
     assert sum(int(token) == end_of_text(used) for pack in whole for token in pack["tokens"][:32]) >= 2
@@ -234,11 +223,11 @@ def test_a_long_text_is_cut_alone_and_goes_on_in_a_pack(tmp_path: Path) -> None:
 
 def test_the_sides_of_a_preference_differ_in_what_is_trained_alone(tmp_path: Path) -> None:
     said = source(tmp_path, [{"input": "x", "chosen": "good", "rejected": "bad"}], "preference", prompt="do {input}")
-    item = preference_dataset(tokenizer(), sources=[said])[0]
+    item = preference_dataset(case.tokenizer(), sources=[said])[0]
     assert trained(item, "chosen_input_ids", "chosen_labels") == "<|im_start|>assistant\ngood<|im_end|>"
     assert trained(item, "rejected_input_ids", "rejected_labels") == "<|im_start|>assistant\nbad<|im_end|>"
     assert "do x" in read(item, "chosen_input_ids")
-    ids, labels = padded_collate_dpo([item, item], padding_idx=tokenizer().pad_id)
+    ids, labels = padded_collate_dpo([item, item], padding_idx=case.tokenizer().pad_id)
     assert ids.shape == labels.shape == (4, max(len(item["chosen_input_ids"]), len(item["rejected_input_ids"])))
 
 
@@ -250,7 +239,7 @@ def test_preferences_are_written_in_three_ways(tmp_path: Path) -> None:
         {"input": SHARED, "chosen": "good", "rejected": "bad"},
     ]
     items = [
-        preference_dataset(tokenizer(), sources=[source(tmp_path, [row], "preference", f"{place}.jsonl")])[0]
+        preference_dataset(case.tokenizer(), sources=[source(tmp_path, [row], "preference", f"{place}.jsonl")])[0]
         for place, row in enumerate(rows)
     ]
     assert items[0] == items[1] == items[2]
@@ -262,18 +251,18 @@ def test_prompts_end_where_the_model_speaks(tmp_path: Path) -> None:
         source(tmp_path, [{"input": "x", "output": "never"}], "instruct"),
         source(tmp_path, [{"messages": [*SHARED, CHAT[1]]}], "chat", "b.jsonl"),
     ]
-    items = list(prompt_dataset(tokenizer(), sources=said))
+    items = list(prompt_dataset(case.tokenizer(), sources=said))
     assert all(read(item).endswith("<|im_start|>assistant\n") and "never" not in read(item) for item in items)
     collate = partial(padded_collate, pad_direction="left", keys_to_pad=["tokens", "labels"])
-    tokens = collate(items, padding_idx=tokenizer().pad_id)["tokens"]
-    assert tokens[:, -1].tolist() == [tokenizer().encode("\n")[0]] * 2
+    tokens = collate(items, padding_idx=case.tokenizer().pad_id)["tokens"]
+    assert tokens[:, -1].tolist() == [case.tokenizer().encode("\n")[0]] * 2
     with pytest.raises(ValueError, match="more than max_seq_len"):
-        list(prompt_dataset(tokenizer(8), sources=said))
+        list(prompt_dataset(case.tokenizer(max_seq_len=8), sources=said))
 
 
 def test_packs_predict_nothing_from_another_sample(tmp_path: Path) -> None:
     rows = [{"text": letter * 9} for letter in "abc"]
-    (pack,) = text_dataset(tokenizer(64), sources=[source(tmp_path, rows, "text")], packed=True)
+    (pack,) = text_dataset(case.tokenizer(max_seq_len=64), sources=[source(tmp_path, rows, "text")], packed=True)
     assert pack["labels"].tolist().count(IGNORED) == 3 + 64 - 30
 
 
@@ -301,8 +290,8 @@ def audited(folder: Path, rows: list[Any], kind: Kind, file_format: str, used: C
     ],
 )
 def test_a_sound_mask_passes_the_audit(tmp_path: Path, kind: Kind, file_format: str, row: Any) -> None:
-    assert audited(tmp_path, [row], kind, file_format, tokenizer()) is None
-    assert audited(tmp_path, [row], kind, file_format, tokenizer(8)) is None or kind == "prompts"
+    assert audited(tmp_path, [row], kind, file_format, case.tokenizer()) is None
+    assert audited(tmp_path, [row], kind, file_format, case.tokenizer(max_seq_len=8)) is None or kind == "prompts"
 
 
 class Stubborn(ChatTokenizer):
@@ -332,12 +321,12 @@ def test_a_mask_without_the_end_fails_the_audit(tmp_path: Path, kind: Kind, file
 def test_validation_reads_every_file_once(tmp_path: Path) -> None:
     one, other = reading("instruct"), reading("instruct", prompt="do {input}")
     rows = [{"input": "a", "output": "b"}]
-    split = Split("sft", [(one, rows * 2), (other, rows)], tokenizer())
+    split = Split("sft", [(one, rows * 2), (other, rows)], case.tokenizer())
     ((ids, labels, attention),) = _batches(split, "cpu")
     assert ids.shape[0] == 3
     assert (labels[:, 0] == IGNORED).all()
     assert sorted(attention.sum(dim=1).tolist()) == sorted(
-        [len(tokenizer().tokenize(turns(rows[0], how))[0]) for how in (one, one, other)]
+        [len(case.tokenizer().tokenize(turns(rows[0], how))[0]) for how in (one, one, other)]
     )
 
 
@@ -359,14 +348,14 @@ def test_the_validation_loss_of_preferences_is_torchtunes(tmp_path: Path) -> Non
     torch.manual_seed(0)
     base = AutoModelForCausalLM.from_pretrained(case.TINY, dtype=torch.float32)
     model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)).eval()
-    items = [preference_dataset(tokenizer(), sources=[said])[place] for place in range(5)]
-    ids, labels = padded_collate_dpo(items, padding_idx=tokenizer().pad_id)
+    items = [preference_dataset(case.tokenizer(), sources=[said])[place] for place in range(5)]
+    ids, labels = padded_collate_dpo(items, padding_idx=case.tokenizer().pad_id)
     with torch.inference_mode():
         policy = get_batch_log_probs(model(input_ids=ids).logits, labels)
         with model.disable_adapter():
             reference = get_batch_log_probs(model(input_ids=ids).logits, labels)
     theirs = DPOLoss(beta=0.3, label_smoothing=0.1)(policy[:5], policy[5:], reference[:5], reference[5:])[0].mean()
-    split = Split("preference", [(how, read_samples(Path(said["source"]), how))], tokenizer())
+    split = Split("preference", [(how, read_samples(Path(said["source"]), how))], case.tokenizer())
     loss = {"_component_": "torchtune.rlhf.loss.DPOLoss", "beta": 0.3, "label_smoothing": 0.1}
 
     @contextmanager
@@ -412,7 +401,7 @@ def test_a_seed_draws_the_fraction() -> None:
 def test_a_dataset_holds_its_weights(tmp_path: Path, weight: float) -> None:
     one = source(tmp_path, [{"text": "a"}] * 4, "text", weight=weight)
     other = source(tmp_path, [{"text": "b"}] * 3, "text", "b.jsonl")
-    texts = [read(item)[0] for item in text_dataset(tokenizer(), sources=[one, other], seed=3)]
+    texts = [read(item)[0] for item in text_dataset(case.tokenizer(), sources=[one, other], seed=3)]
     assert (texts.count("a"), texts.count("b")) == (4 * weight, 3)
 
 

@@ -331,6 +331,22 @@ def test_a_fault_names_its_place(
     assert [(fault.message, fault.at, fault.hint) for fault in found] == [(message, at, hint)]
 
 
+@pytest.mark.parametrize("targets, refused", [(["q_proj", "v_proj", "mlp"], True), (["output_proj", "mlp"], False)])
+def test_magnitudes_on_a_quantized_base_are_refused_for_layers_with_biases(
+    place: Path, targets: list[str], refused: bool
+) -> None:
+    model = str(case.wide_folder(place / "wide"))
+    controls = BATCHES | {"quantize_base": True, "lora_targets": targets, "dtype": "fp32"}
+    found = worker.scaffold(asked_for(place, model=model, method={"update": "dora"}, controls=controls)).faults
+    said = [(fault.message, fault.at, fault.hint) for fault in found]
+    wanted = (
+        "`q_proj`, `v_proj` of a Qwen2 cannot have DoRA on a quantized base: these layers have biases",
+        ("controls", "quantize_base"),
+        "set `quantize_base: false`, or `lora_targets: [output_proj, mlp]`",
+    )
+    assert said == ([wanted] if refused else [])
+
+
 def test_a_teacher_of_another_vocabulary_is_refused(place: Path) -> None:
     teacher = case.copy_of(case.TINY, place / "teacher")
     config = json.loads((teacher / "config.json").read_text())

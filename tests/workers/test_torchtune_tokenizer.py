@@ -10,7 +10,7 @@ from torchtune.data import Message
 from torchtune.models.qwen2_5 import qwen2_5_tokenizer
 
 from tuneloop.workers.torchtune.components.dataset import sft_dataset
-from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer, Turn
+from tuneloop.workers.torchtune.components.tokenizer import Turn
 from tuneloop.workers.torchtune.encoding import IGNORED
 from tuneloop.workers.torchtune.families import read_model
 
@@ -22,17 +22,6 @@ MESSAGES = [
     Message(role="assistant", content="Naïve", masked=False),
 ]
 TURNS = [Turn(item.role, item.text_content, item.masked) for item in MESSAGES]
-
-
-def chat_tokenizer(folder: Path, max_seq_len: int | None = None) -> ChatTokenizer:
-    model = read_model(folder)
-    return ChatTokenizer(
-        path=str(model.tokenizer),
-        chat_template=model.family.template_file,
-        end_of_turn=model.family.end_of_turn,
-        pad=model.pad,
-        max_seq_len=max_seq_len,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -50,30 +39,30 @@ def torchtunes_own(max_seq_len: int | None):
 
 
 def test_ids_and_mask_equal_torchtunes_without_a_limit() -> None:
-    assert chat_tokenizer(case.TINY).tokenize_messages(MESSAGES) == torchtunes_own(None).tokenize_messages(MESSAGES)
+    assert case.tokenizer().tokenize_messages(MESSAGES) == torchtunes_own(None).tokenize_messages(MESSAGES)
 
 
 def test_the_end_of_turn_is_trained_under_a_limit() -> None:
     _, theirs = torchtunes_own(400).tokenize_messages(MESSAGES)
     assert theirs[-1] is True  # torchtune#2792; when this fails, it has been mended
-    tokenizer = chat_tokenizer(case.TINY, max_seq_len=400)
+    tokenizer = case.tokenizer(max_seq_len=400)
     tokens, mask = tokenizer.tokenize_messages(MESSAGES)
     assert (tokens[-1], mask[-1]) == (tokenizer.eos_id, False)
 
 
 def test_a_cut_sample_is_not_taught_to_stop() -> None:
-    whole, mask = chat_tokenizer(case.TINY).tokenize(TURNS)
+    whole, mask = case.tokenizer().tokenize(TURNS)
     for limit in (40, len(whole) - 1):
-        assert chat_tokenizer(case.TINY, limit).tokenize(TURNS) == (whole[:limit], mask[:limit])
+        assert case.tokenizer(max_seq_len=limit).tokenize(TURNS) == (whole[:limit], mask[:limit])
 
 
 def test_a_sample_of_just_the_limit_is_whole() -> None:
-    whole = chat_tokenizer(case.TINY).tokenize(TURNS)
-    assert chat_tokenizer(case.TINY, len(whole[0])).tokenize(TURNS) == whole
+    whole = case.tokenizer().tokenize(TURNS)
+    assert case.tokenizer(max_seq_len=len(whole[0])).tokenize(TURNS) == whole
 
 
 def test_llama_trains_its_end_of_turn(llama: Path) -> None:
-    tokenizer = chat_tokenizer(llama, max_seq_len=400)
+    tokenizer = case.tokenizer(llama, max_seq_len=400)
     tokens, mask = tokenizer.tokenize(TURNS)
     assert tokens[0] == tokenizer.tokenizer.token_to_id("<|begin_of_text|>")
     assert (tokens[-1], mask[-1]) == (tokenizer.tokenizer.token_to_id("<|eot_id|>"), False)
@@ -88,8 +77,8 @@ def test_prompt_ids_equal_transformers(family: str, llama: Path) -> None:
     theirs.chat_template = read_model(folder).family.template
     said = [{"role": turn.role, "content": turn.text} for turn in TURNS[:-1]]
     wanted = theirs.apply_chat_template(said, add_generation_prompt=True, return_dict=False)
-    assert chat_tokenizer(folder).prompt(TURNS[:-1]) == list(wanted)
-    assert chat_tokenizer(folder).tokenize(TURNS)[0][: len(wanted)] == list(wanted)
+    assert case.tokenizer(folder).prompt(TURNS[:-1]) == list(wanted)
+    assert case.tokenizer(folder).tokenize(TURNS)[0][: len(wanted)] == list(wanted)
 
 
 def words(folder: Path, **said: Any) -> dict[str, Any]:
@@ -100,7 +89,7 @@ def words(folder: Path, **said: Any) -> dict[str, Any]:
 
 def test_packing_keeps_every_end_of_turn(tmp_path: Path) -> None:
     case.order(tmp_path, samples=8)
-    tokenizer = chat_tokenizer(case.TINY, max_seq_len=128)
+    tokenizer = case.tokenizer(max_seq_len=128)
     packs = sft_dataset(
         tokenizer,
         sources=[words(tmp_path, prompt="capitalize: {input}")],
@@ -113,7 +102,7 @@ def test_packing_keeps_every_end_of_turn(tmp_path: Path) -> None:
 def test_a_seed_decides_the_order_of_samples(tmp_path: Path) -> None:
     case.order(tmp_path)
     said = [words(tmp_path)]
-    orders = [list(sft_dataset(chat_tokenizer(case.TINY), sources=said, seed=seed)) for seed in (1, 1, 2)]
+    orders = [list(sft_dataset(case.tokenizer(), sources=said, seed=seed)) for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
     assert sorted(map(str, orders[0])) == sorted(map(str, orders[2]))
 
@@ -123,17 +112,16 @@ def test_inputs_are_trained_only_when_asked(tmp_path: Path) -> None:
     said = [words(tmp_path, system="Be brief.")]
     few, more = (
         sum(
-            label != IGNORED
-            for label in sft_dataset(chat_tokenizer(case.TINY), train_on_input=asked, sources=said)[0]["labels"]
+            label != IGNORED for label in sft_dataset(case.tokenizer(), train_on_input=asked, sources=said)[0]["labels"]
         )
         for asked in (False, True)
     )
-    assert few < more < len(sft_dataset(chat_tokenizer(case.TINY), sources=said)[0]["tokens"])
+    assert few < more < len(sft_dataset(case.tokenizer(), sources=said)[0]["tokens"])
 
 
 def test_chats_are_read_turn_by_turn(tmp_path: Path) -> None:
     path = tmp_path / "chat.jsonl"
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "B"}]
     path.write_text(json.dumps({"messages": messages * 2}) + "\n")
-    labels = sft_dataset(chat_tokenizer(case.TINY), sources=[{"source": str(path), "format": "chat"}])[0]["labels"]
-    assert labels.count(chat_tokenizer(case.TINY).eos_id) == 2
+    labels = sft_dataset(case.tokenizer(), sources=[{"source": str(path), "format": "chat"}])[0]["labels"]
+    assert labels.count(case.tokenizer().eos_id) == 2

@@ -19,6 +19,8 @@ from tuneloop.experiment.expand import expand
 from tuneloop.experiment.work import JobSpec, Machine, Scaffolded, Usage
 from tuneloop.workers import Order
 from tuneloop.workers.torchtune import worker
+from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer
+from tuneloop.workers.torchtune.families import read_model
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "examples" / "tiny-base"
@@ -160,6 +162,18 @@ class Script:
 
 def script(asked: Order, run: int = 0, update: str = "lora") -> Script:
     return Script(asked, scaffolded(asked).jobs[run], f"{update}_finetune_single_device")
+
+
+def tokenizer(folder: Path = TINY, max_seq_len: int | None = None) -> ChatTokenizer:
+    """Return the tokenizer that a config names for a model folder."""
+    model = read_model(folder)
+    return ChatTokenizer(
+        path=str(model.tokenizer),
+        chat_template=model.family.template_file,
+        end_of_turn=model.family.end_of_turn,
+        pad=model.pad,
+        max_seq_len=max_seq_len,
+    )
 
 
 def llama_folder(folder: Path, *, tied: bool = True) -> Path:

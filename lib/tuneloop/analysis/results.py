@@ -13,7 +13,7 @@ from tuneloop.analysis.samples import Samples, side_by_side
 from tuneloop.analysis.scores import At, Scores, Series, sort_rows
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.read import Experiment
-from tuneloop.experiment.work import Row
+from tuneloop.experiment.work import JobKey, Row, run_of
 
 _Judged = tuple["Score", st.Verdict | None, float | None]
 # The first of these that one of its jobs is in says most about a run without a result.
@@ -177,7 +177,7 @@ def _validation_loss(scores: Scores, at: At) -> float | None:
 
 def _state(run: str, states: Mapping[str, str]) -> str | None:
     """Return the most telling state of the run's jobs, with its reason where there is one: `failed (time limit)`."""
-    own = [state for key, state in states.items() if key.split("/")[1:2] == [run]]
+    own = [state for key, state in states.items() if run_of(JobKey(key)) == run]
     for word in _TELLING:
         for state in own:
             if state.split("(")[0].strip() == word:

@@ -1,11 +1,11 @@
 """`clean`, `archive`, `restore`: what stays of an experiment, and where."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from tuneloop.cli.consent import Yes, consent
 from tuneloop.cli.output import DryRun, Folder, Json, say, table, write_json
 from tuneloop.documents.errors import InputError, Problem, TuneloopError
 from tuneloop.documents.shell import typed
@@ -26,7 +26,7 @@ def clean(
     keep: Annotated[
         str | None, typer.Option("--keep", metavar="WHICH", help="best, last or none; the design's policy without it.")
     ] = None,
-    yes: Annotated[str | None, typer.Option("--yes", metavar="PLAN", help="Consent to the plan with this id.")] = None,
+    yes: Yes = None,
     by_policy: Annotated[
         bool, typer.Option("--by-policy", help="What `policy.keep` says, when all jobs are done; else nothing.")
     ] = False,
@@ -59,7 +59,7 @@ def clean(
     data = {"schema": "tuneloop.clean/1", **retention.as_data(plan, experiment.layout)}
     todo = bool(plan.checkpoints or plan.rest)
     if not dry_run and todo and not by_policy:
-        plan = _consented(folder, experiment, plan, yes, as_json=as_json)
+        _consent(folder, experiment, plan, yes, as_json=as_json)
     if not dry_run:
         retention.clean(experiment, plan)
     if as_json:
@@ -176,20 +176,16 @@ def _plan(experiment: "Experiment", keep: "Keep", *, by_policy: bool) -> "CleanP
     return plan_clean(experiment, board, keep, measured(experiment, board) if keep == "best" else None)
 
 
-def _consented(folder: Path, experiment: "Experiment", plan: "CleanPlan", yes: str | None, *, as_json: bool) -> Any:
-    """Return the plan once a person or `--yes` has agreed to it."""
-    if yes is not None:
-        if yes != plan.id:
-            hint = "look at the new plan with `--dry-run`"
-            raise InputError(f"the plan has changed: it is {plan.id}, not {yes}", hint=hint)
-        return plan
-    if as_json or not sys.stdin.isatty():
-        again = f"`tuneloop clean {typed(folder)} --keep {plan.keep} --yes {plan.id}`"
-        raise InputError(f"removing {_amount(plan)} needs a yes", hint=again)
-    _show(experiment, plan)
-    if not typer.confirm("Remove them?"):
-        raise typer.Exit(0)
-    return plan
+def _consent(folder: Path, experiment: "Experiment", plan: "CleanPlan", yes: str | None, *, as_json: bool) -> None:
+    consent(
+        plan.id,
+        yes,
+        lack=f"removing {_amount(plan)} needs a yes",
+        again=f"tuneloop clean {typed(folder)} --keep {plan.keep}",
+        show=lambda: _show(experiment, plan),
+        question="Remove them?",
+        as_json=as_json,
+    )
 
 
 def _show(experiment: "Experiment", plan: "CleanPlan") -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuneloop.cli.consent import Yes, consent
 from tuneloop.cli.output import All, DryRun, Folder, Json, say, table, write_json
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.shell import typed
@@ -17,7 +18,6 @@ from tuneloop.documents.shell import typed
 if TYPE_CHECKING:
     from tuneloop.loop.run import Choice, Plan
 
-Yes = Annotated[str | None, typer.Option("--yes", metavar="PLAN", help="Consent to the plan with this id.")]
 Follow = Annotated[
     bool | None,
     typer.Option("--follow/--detach", help="Watch until the end, or return at once. Default: watch on a terminal."),
@@ -170,7 +170,15 @@ def _hand_over(
         _show(folder, plan, as_json=as_json, everything=everything, handed=None)
         return
     if plan.jobs:
-        plan = _consented(folder, plan, yes, again=f"tuneloop {verb.format(typed(folder))}", as_json=as_json)
+        consent(
+            plan.id,
+            yes,
+            lack=f"{len(plan.jobs)} jobs need a yes",
+            again=f"tuneloop {verb.format(typed(folder))}",
+            show=lambda: _show(folder, plan, as_json=False),
+            question="Hand them over?",
+            as_json=as_json,
+        )
     handed = loop.start(experiment, executor, plan, choice, by=_who())
     watch = sys.stdout.isatty() if follow is None else follow
     if as_json and not watch:
@@ -183,21 +191,6 @@ def _hand_over(
         _finish(folder, None, live=not as_json and sys.stdout.isatty(), as_json=as_json, everything=everything)
     else:
         say(f"next: tuneloop wait {typed(folder)}")
-
-
-def _consented(folder: Path, plan: "Plan", yes: str | None, *, again: str, as_json: bool) -> "Plan":
-    """Return the plan once a person or `--yes` has agreed to it; `--yes` must name the plan as it is now."""
-    if yes is not None:
-        if yes != plan.id:
-            hint = "look at the new plan with `--dry-run`"
-            raise InputError(f"the plan has changed: it is {plan.id}, not {yes}", hint=hint)
-        return plan
-    if as_json or not sys.stdin.isatty():
-        raise InputError(f"{len(plan.jobs)} jobs need a yes", hint=f"`{again} --yes {plan.id}`")
-    _show(folder, plan, as_json=False)
-    if not typer.confirm("Hand them over?"):
-        raise typer.Exit(0)
-    return plan
 
 
 def _show(folder: Path, plan: "Plan", *, as_json: bool, everything: bool = False, handed: int | None = None) -> None:

@@ -69,7 +69,7 @@ class BusyError(TuneloopError):
     exit_code = 4
 
 
-_MOST_KNOWN = 8  # words in a hint: an experiment may have a thousand runs
+_MOST_KNOWN = 20  # words in a hint: all keys of a design, not all of a thousand runs
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

@@ -140,7 +140,7 @@ def new_file(path: Path) -> Iterator[Path]:
     with _as_input_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left(path)
-        beside, handle = _claimed_file(path)
+        beside, handle = _claimed(path, folder=False)
         try:
             yield beside
             os.fchmod(handle, 0o644)
@@ -165,8 +165,9 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     with _as_input_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left(path)
-        beside, lock = _claimed_folder(path)
+        beside, lock = _claimed(path, folder=True)
         try:
+            beside.chmod(0o755)
             yield beside
             _put_in_place(beside, path, replace=replace)
         finally:
@@ -174,28 +175,24 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             os.close(lock)
 
 
-def _claimed_file(path: Path) -> tuple[Path, int]:
-    """Make a file beside `path` and lock it, so that nobody takes it for one that a killed call left."""
+def _claimed(path: Path, *, folder: bool) -> tuple[Path, int]:
+    """Make a file or folder beside `path` and lock it, so that nobody takes it for one that a killed call left."""
     while True:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_left(path)}.", suffix=".tmp")
+        beside, handle = _made(path, folder=folder)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if Path(name).is_file():  # else it was removed before it was locked
-                return Path(name), handle
+            if beside.exists():  # else it was removed before it was locked
+                return beside, handle
         os.close(handle)
 
 
-def _claimed_folder(path: Path) -> tuple[Path, int]:
-    """Make a folder beside `path` and lock it, so that nobody takes it for one that a killed call left."""
-    while True:
-        beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{_left(path)}.", suffix=".tmp"))
-        lock = os.open(beside, os.O_RDONLY)
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if beside.is_dir():  # else it was removed before it was locked
-                beside.chmod(0o755)
-                return beside, lock
-        os.close(lock)
+def _made(path: Path, *, folder: bool) -> tuple[Path, int]:
+    prefix, suffix = f"{_left(path)}.", ".tmp"
+    if folder:
+        beside = Path(tempfile.mkdtemp(suffix, prefix, path.parent))
+        return beside, os.open(beside, os.O_RDONLY)
+    handle, name = tempfile.mkstemp(suffix, prefix, path.parent)
+    return Path(name), handle
 
 
 def _remove_left(path: Path) -> None:

@@ -33,6 +33,16 @@ def evaluation_of(key: JobKey) -> str | None:
     return key.rpartition("/")[2] if key.startswith("eval/") else None
 
 
+def run_of(key: JobKey) -> str | None:
+    """Return the run that a job belongs to, or None for a job of the whole experiment."""
+    return None if key == COLLECT else key.split("/")[1]
+
+
+def evaluated_epoch(key: JobKey) -> int | None:
+    """Return the epoch that a job evaluates, or None for the base model, a given checkpoint or another kind of job."""
+    return int(key.split("/")[2][1:]) if evaluation_of(key) and key.split("/")[2] != "base" else None
+
+
 @dataclass(frozen=True)
 class Setting:
     """A value and where it came from, from the first function that resolves anything."""

@@ -6,7 +6,7 @@ from tuneloop.documents.blocks import replace_block
 from tuneloop.documents.files import read_text, write_text
 from tuneloop.documents.locks import exclusive
 from tuneloop.experiment.layout import Layout
-from tuneloop.experiment.work import JobKey, JobSpec, State, evaluation_of
+from tuneloop.experiment.work import JobKey, JobSpec, State, evaluated_epoch, evaluation_of
 from tuneloop.jobs.board import Board
 from tuneloop.jobs.failures import failures
 from tuneloop.jobs.state import JobStatus
@@ -60,9 +60,9 @@ def _evaluations(board: Board, specs: Sequence[JobSpec]) -> str:
     names = list(dict.fromkeys(evaluation_of(spec.key) or "" for spec in specs))
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for spec in specs:
-        epoch = spec.key.split("/")[-2].removeprefix("e")
-        cell = _words(board.states[spec.key])
-        rows.setdefault((spec.run or "", epoch), {})[evaluation_of(spec.key) or ""] = cell
+        number, name = evaluated_epoch(spec.key), evaluation_of(spec.key) or ""
+        epoch = "base" if number is None else str(number)
+        rows.setdefault((spec.run or "", epoch), {})[name] = _words(board.states[spec.key])
     lines = [[run, epoch, *(cells.get(name, "") for name in names)] for (run, epoch), cells in rows.items()]
     return markdown(["run", "epoch", *names], lines)
 

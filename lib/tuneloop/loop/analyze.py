@@ -9,7 +9,7 @@ from tuneloop.documents.errors import InputError, Problem
 from tuneloop.documents.logs import EventLog
 from tuneloop.documents.shell import typed
 from tuneloop.experiment.read import Experiment
-from tuneloop.experiment.work import COLLECT, JobKey, Row, eval_key, train_key
+from tuneloop.experiment.work import COLLECT, JobKey, Row, eval_key, run_of, train_key
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.state import ENDED
 from tuneloop.jobs.tables import refresh_status, update_block
@@ -73,7 +73,7 @@ def _used(board: Board) -> dict[str, dict[str, dict[str, Any]]]:
 
 def _dropped(board: Board) -> dict[str, str]:
     """Return the jobs that were handed over and that a later design dropped: the reader must know of them."""
-    gone = [key for key in board.intent.latest if key != COLLECT and key.split("/")[1] in board.intent.dropped]
+    gone = [key for key in board.intent.latest if run_of(key) in board.intent.dropped]
     return dict.fromkeys(map(str, gone), "dropped from the design after it was handed over")
 
 

@@ -23,7 +23,7 @@ from tuneloop.experiment.identity import digest, model_hash
 from tuneloop.experiment.layout import KEPT_WITHOUT_WEIGHTS, Layout, cleaned_in
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.references import parse_reference
-from tuneloop.experiment.work import COLLECT, JobSpec, evaluation_of, train_key
+from tuneloop.experiment.work import COLLECT, JobSpec, evaluated_epoch, run_of, train_key
 from tuneloop.jobs.board import Board
 from tuneloop.loop.measured import Measured, best_epoch
 
@@ -198,12 +198,12 @@ def _reads(experiment: Experiment, spec: JobSpec) -> Iterator[Path]:
         if reference is not None and reference.experiment is None:
             yield layout.run(reference.run).checkpoint(reference.epoch)
         return
-    epoch = spec.key.split("/")[-2] if evaluation_of(spec.key) else ""
+    epoch = evaluated_epoch(spec.key)
     for need in spec.needs:
-        kind, _, name = need.job.partition("/")
-        if kind == "train":
+        name = run_of(need.job)
+        if name is not None and need.job == train_key(name):
             own = layout.run(name)
-            yield own.checkpoint(int(epoch[1:])) if name == spec.run and epoch[1:].isdecimal() else own.folder
+            yield own.folder if name != spec.run or epoch is None else own.checkpoint(epoch)
 
 
 def _replaced(layout: Layout) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from tuneloop.documents.logs import EventLog
 from tuneloop.documents.shell import typed
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.read import Experiment
-from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State
+from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State, run_of
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.executors import Executor
 from tuneloop.jobs.executors.local import gpu_count
@@ -225,7 +225,7 @@ def refuse_outdated(experiment: Experiment, board: Board) -> None:
     summary, folder = experiment.layout.summary, typed(experiment.layout.folder)
     if not board.specs:
         raise InputError(Problem("nothing is scaffolded", summary, hint=f"`tuneloop scaffold-experiment {folder}`"))
-    changed = list(dict.fromkeys(key.split("/")[1] for key in sorted([*board.outdated, *board.missing])))
+    changed = list(dict.fromkeys(run_of(key) or key for key in sorted([*board.outdated, *board.missing])))
     if changed:
         shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         message = f"the design has changed since it was scaffolded: {shown}"

@@ -148,16 +148,24 @@ def _fake_quantized(case: Case, faults: Faults) -> None:
 
 
 def _biased(case: Case, faults: Faults) -> None:
-    """torchtune's linear layer for quantization-aware LoRA has no bias, and the job ends when weights are loaded."""
+    """A layer with a bias cannot be adapted in every way; the job would end when it builds or loads the model."""
     biased = [name for name in _BIASED if name in (case["lora_targets"] or [])]
-    if case["groupsize"] is None or not biased or case.inputs.model.family.name != "qwen2":
+    if not biased or case.inputs.model.family.name != "qwen2":
         return
     named = ", ".join(f"`{name}`" for name in biased)
-    faults.add(
-        f"torchtune cannot train {named} of a Qwen2 with quantization-aware LoRA: these layers have biases",
-        case.at("lora_targets"),
-        "set `lora_targets: [output_proj, mlp]`, or take the LoRA fields out to train the whole model",
-    )
+    others = "`lora_targets: [output_proj, mlp]`"
+    if case["groupsize"] is not None:  # torchtune's linear layer for it has no bias
+        faults.add(
+            f"torchtune cannot train {named} of a Qwen2 with quantization-aware LoRA: these layers have biases",
+            case.at("lora_targets"),
+            f"set {others}, or take the LoRA fields out to train the whole model",
+        )
+    if case["quantize_base"]:  # as components/qwen2.py has it, which mends what DoRA does to a bias
+        faults.add(
+            f"{named} of a Qwen2 cannot have DoRA on a quantized base: these layers have biases",
+            case.at("quantize_base"),
+            f"set `quantize_base: false`, or {others}",
+        )
 
 
 def _matrices(inputs: Inputs) -> dict[str, tuple[int, int]]:

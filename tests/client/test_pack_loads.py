@@ -1,0 +1,120 @@
+"""The real client finds the pack: in the repository, linked into a project, as a plugin, and installed as one."""
+
+import html
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from claude import ROOT, Claude
+from lab import make_echo, run
+from reading import Body, agents_offered, everything, skills_offered
+from scripted_api import Turn, Use
+from tuneloop.librarian.pack import Pack, read_pack
+
+_START = re.compile(r"Start with `(tuneloop [^`]+)`")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A project that has the pack in one way, with the options of the client and the prefix of names it needs."""
+
+    project: Path
+    options: tuple[str, ...] = ()
+    prefix: str = ""
+
+
+def _in_the_repository(claude: Claude, checkout: Path, project: Path) -> Way:
+    return Way(checkout)
+
+
+def _as_a_plugin(claude: Claude, checkout: Path, project: Path) -> Way:
+    return Way(project, ("--plugin-dir", str(checkout)), "tuneloop:")
+
+
+WAYS: list[Callable[[Claude, Path, Path], Way]] = [_in_the_repository, _as_a_plugin]
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: way.__name__.strip("_"))
+def way(request: pytest.FixtureRequest, claude: Claude, checkout: Path, tmp_path: Path) -> Way:
+    project = tmp_path / "project"
+    project.mkdir()
+    found: Way = request.param(claude, checkout, project)
+    return found
+
+
+@pytest.fixture(scope="module")
+def pack() -> Pack:
+    return read_pack(ROOT)
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished experiment of the echo workers."""
+    folder = make_echo(tmp_path_factory.mktemp("lab") / "cap", controls="{epochs: 1, seconds: 0.1, steps: 2}")
+    run(folder)
+    return folder
+
+
+def test_every_skill_command_and_agent_is_there_once(claude: Claude, way: Way, pack: Pack) -> None:
+    session = claude.play(way.project, ["done"], "hello", *way.options)
+    skills = {way.prefix + skill.name: skill.head.description for skill in pack.chosen()}
+    offered = _ours(skills_offered(session.first), pack)
+    assert offered == sorted(skills.items())
+    assert set(skills) <= set(session.init["skills"])
+
+    commands = {way.prefix + command.name for command in pack.commands}
+    assert commands <= set(session.init["slash_commands"])
+    assert not commands & dict(skills_offered(session.first)).keys(), "the model may not start a command by itself"
+
+    agents = [(way.prefix + agent.name, agent.head.description) for agent in pack.agents]
+    listed = [(name, text.rpartition(" (Tools:")[0]) for name, text in agents_offered(session.first)]
+    assert [
+        (name, text) for name, text in listed if name.rpartition(":")[2] in {agent.name for agent in pack.agents}
+    ] == agents
+
+
+def test_every_skill_loads_and_its_first_command_runs(claude: Claude, way: Way, pack: Pack, experiment: Path) -> None:
+    script: list[Turn] = []
+    for skill in pack.chosen():
+        script += [Use("Skill", {"skill": way.prefix + skill.name}), lambda body: _first_command(body, experiment)]
+    session = claude.play(way.project, [*script, "done"], "hello", *way.options, "--allowedTools", "Bash(tuneloop:*)")
+    loaded, printed = session.results[::2], session.results[1::2]
+    assert [result.text for result in loaded] == [
+        f"Launching skill: {way.prefix}{skill.name}" for skill in pack.chosen()
+    ]
+    assert not [result.text for result in printed if result.is_error or not result.text]
+    text = everything(session.last)
+    assert not [skill.name for skill in pack.chosen() if skill.body.strip() not in text]
+
+
+def test_a_skill_without_its_link_is_unknown(claude: Claude, checkout: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(checkout, tmp_path / "tuneloop", symlinks=True)
+    (project / ".claude" / "skills" / "run-experiment").unlink()
+    session = claude.play(project, [Use("Skill", {"skill": "run-experiment"}), "done"], "hello")
+    assert "run-experiment" not in dict(skills_offered(session.first))
+    assert session.results[0].is_error
+    assert "Unknown skill: run-experiment" in session.results[0].text
+
+
+def test_an_empty_project_offers_nothing_of_ours(claude: Claude, pack: Pack, tmp_path: Path) -> None:
+    session = claude.play(tmp_path, ["done"], "hello")
+    assert skills_offered(session.first), "the client's own skills were not found, so nothing was read"
+    assert _ours(skills_offered(session.first), pack) == []
+
+
+def _ours(offered: list[tuple[str, str]], pack: Pack) -> list[tuple[str, str]]:
+    """Return what is offered under a name or with a description of ours."""
+    names = {skill.name for skill in pack.skills}
+    texts = {skill.head.description for skill in pack.skills}
+    plain = [(name, html.unescape(text)) for name, text in offered]
+    return sorted((name, text) for name, text in plain if name.rpartition(":")[2] in names or text in texts)
+
+
+def _first_command(body: Body, experiment: Path) -> Use:
+    """Type what the skill that was loaded last says to start with."""
+    command = _START.findall(everything(body))[-1]
+    return Use("Bash", {"command": re.sub(r"\bEXP\b", str(experiment), command)})
