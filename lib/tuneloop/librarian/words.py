@@ -1,26 +1,27 @@
-"""The words of a sentence as the ranker compares them: stems, with words of one meaning in this trade made one.
+"""The words of a sentence as the ranker compares them: stems, with words of one meaning made one.
 
-A model that reads a listing knows that a yaml is a config and that a job that died has failed. The table says as much of
-that as a lexical ranker needs; it is about the trade, and knows no skill and no request.
+A model that reads a listing knows that a yaml is a config and that a job that died has failed. The table says as much
+of that as a lexical ranker needs; it is about the trade, and knows no skill and no request.
 """
 
 import re
 
-_WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")  # splits OutOfMemoryError
-_ENDINGS = ("ations", "ation", "ings", "ing", "ers", "ates", "ated", "ate", "ies", "ied", "ed", "er", "es", "s", "e", "y")
+_WORD = re.compile(r"[A-Za-z]*\d\w*|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # splits OutOfMemoryError, keeps 7B
+_ENDINGS_LONGEST_FIRST = "ations ation ings ing ers ates ated ate ies ied ed er es s e y"
 _SHORTEST_STEM = 3  # characters; what is shorter says too little to lose its ending
 
-_SILENT = frozenset(
-    "a about actually after anything all also am an and any are as at back be because been before being but by came can come "
-    "could d did do does doing even for from get give go goes going good got had has have he her here him his how i if "
-    "im in into is it its just keep know let like ll look looks m make me more most my need needs new no nor not nothing now of "
-    "off ok on once one ones or other our out over own please pls put re really right s said say see should so some something such "
-    "t take tell than thanks that the their them then there these they thing things this those through to too u under "
-    "until up us use used very want wants was way we well went were what whats when where which while who why will "
-    "with would yes yet you your".split()
-)
+# Words that every request is full of, and what an apostrophe cuts off.
+_SILENT_WORDS = """
+a about actually after all also am an and any anything are as at back be because been before being but by
+came can come could d did do does doing even for from get give go goes going good got had has have he her here him
+his how i if im in into is it its just keep know let like ll look looks m make me more most my need needs new no nor
+not nothing now of off ok on once one ones or other our out over own please pls put re really right s said say see
+should so some something such t take tell than thanks that the their them then there these they thing things this
+those through to too u under until up us use used very want wants was way we well went were what whats when where
+which while who why will with would yes yet you your
+"""
 
-# One line a meaning.
+# A line is a meaning; the first word stands for it.
 _SAME = (
     "train trained finetune finetuning fine tune tuning ft",
     "evaluate eval score scorer",
@@ -81,4 +82,7 @@ def _stem(word: str) -> str:
     return word[:-1] if len(word) > _SHORTEST_STEM and word[-1] == word[-2] else word
 
 
+_ENDINGS = tuple(_ENDINGS_LONGEST_FIRST.split())
+_SILENT = frozenset(_SILENT_WORDS.split())
 _FIRST = {_stem(word): _stem(line.split()[0]) for line in _SAME for word in line.split()}
+MEANINGS = frozenset(_FIRST.values())
