@@ -17,6 +17,14 @@ def renew(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--renew"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what commands remember outside of experiments away from the person who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(
     params=["two words", "it's", 'a "b"', "'; echo foo", "$(touch x)", "`touch x`", "a\nb", "-rf", "ünïcode"],
     ids=["space", "apostrophe", "quotes", "command", "substitution", "backquotes", "newline", "dash", "unicode"],

@@ -195,14 +195,17 @@ def test_missing_part_is_exit_3(tmp_path: Path, design: str, code: int, told: tu
     assert content(tmp_path) == before
 
 
-def test_missing_inputs_are_told_together(tmp_path: Path) -> None:
-    prepare(tmp_path / "exp", changed(("model: model", "model: nope"), ("test, path: data", "test, path: gone")))
+@pytest.mark.parametrize("place", ["nope", "~nobody.here/nope"])
+def test_missing_inputs_are_told_together(tmp_path: Path, place: str) -> None:
+    prepare(
+        tmp_path / "exp", changed(("model: model", f"model: {place}"), ("test, path: data", f"test, path: {place}"))
+    )
     before = content(tmp_path)
     done = tuneloop(tmp_path, "design-experiment", "exp", "--from", "exp/design.yaml", "--json")
     assert done.returncode == 2
     expected = {
-        Told("no model folder `nope`", 5, "model", "paths start at the experiment's folder"),
-        Told("no data file `gone.jsonl`", 8, "data.1.path"),
+        Told(f"no model folder `{place}`", 5, "model", "paths start at the experiment's folder"),
+        Told(f"no data file `{place}.jsonl`", 8, "data.1.path"),
     }
     assert expected <= set(problems(done))
     assert content(tmp_path) == before

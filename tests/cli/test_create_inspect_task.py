@@ -9,6 +9,7 @@ import pytest
 from cli_support import as_json, problems, tuneloop
 
 from places import content
+from tuneloop.cli import create as cli
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.yamltext import dump_yaml
 from tuneloop.experiment.expand import expand
@@ -16,6 +17,7 @@ from tuneloop.experiment.read import read_experiment
 from tuneloop.experiment.work import Machine
 from tuneloop.loop import inspect_task
 from tuneloop.workers import Order
+from tuneloop.workers.inspect import create as made
 from tuneloop.workers.inspect import worker
 from tuneloop.workers.inspect.create import Wish
 from tuneloop.workers.inspect.trial import Tried
@@ -47,6 +49,12 @@ def make_experiment(folder: Path, evaluations: str = "") -> Path:
     (folder / "words.jsonl").write_text("".join(WORDS.read_text().splitlines(keepends=True)[:5]))
     (folder / "experiment_summary.md").write_text(f"---\n{dump_yaml(HEAD)}{evaluations}---\n\n# Notes\n")
     return folder
+
+
+def test_the_command_offers_the_kinds_that_there_are() -> None:
+    """They stand twice, since `tuneloop --help` imports no worker."""
+    assert cli.Kind == made.Kind
+    assert cli.TargetIs == made.TargetIs
 
 
 def create(folder: Path, *options: str | Path) -> Any:

@@ -20,7 +20,7 @@ from scripted_api import DUMMY_KEY, MAIN, Script, ScriptedApi
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-LIMIT = 240  # seconds until a session is ended and its test fails
+LIMIT = 240.0  # seconds until a session is ended and its test fails
 # Nothing beside the scripted conversation: no telemetry, no update, no second try of a request.
 _QUIET = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -89,17 +89,24 @@ class Claude:
     home: Path
 
     def play(
-        self, project: Path, script: Script, prompt: str, *options: str, consent: Consent | None = None
+        self,
+        project: Path,
+        script: Script,
+        prompt: str,
+        *options: str,
+        consent: Consent | None = None,
+        limit: float = LIMIT,
     ) -> Session:
         """Play the script in the project until its last turn and return what was seen.
 
         With `consent` it answers each permission that the client asks for; without, the client denies them itself.
+        `limit`: seconds until the client is killed and the test fails.
         """
         talk = ["-p", "--output-format", "stream-json", "--verbose", "--include-hook-events", "--model", "opus"]
         talk += ["--input-format", "stream-json", "--permission-prompt-tool", "stdio"] if consent else [prompt]
         with ScriptedApi(script) as api, (self._made("tmp") / "stderr").open("w+") as stderr:
             process = self._start([*talk, *options], project, api.url, stderr, open_input=consent is not None)
-            timer = threading.Timer(LIMIT, process.kill)
+            timer = threading.Timer(limit, process.kill)
             timer.start()
             try:
                 events, asked = _converse(process, prompt, consent)

@@ -8,6 +8,8 @@ import pytest
 
 from claude import BINARY, ROOT, Claude
 from places import missing
+from tuneloop.librarian.pack import Pack, read_pack
+from ways import WAYS, Way
 
 _MANAGED = Path("/etc/claude-code")
 _NOT_IN_A_CLONE = (".git", ".venv", "runs", "dist", "node_modules", "__pycache__", ".*_cache", ".hypothesis")
@@ -28,3 +30,21 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone") / "tuneloop"
     shutil.copytree(ROOT, folder, symlinks=True, ignore=shutil.ignore_patterns(*_NOT_IN_A_CLONE))
     return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """An empty project."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pack() -> Pack:
+    return read_pack(ROOT)
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, claude: Claude, checkout: Path, project: Path) -> Way:
+    return WAYS[request.param](claude, checkout, project)

@@ -3,52 +3,18 @@
 import html
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from claude import ROOT, Claude
+from claude import Claude
 from lab import make_echo, run
 from reading import Body, agents_offered, everything, skills_offered
 from scripted_api import Turn, Use
-from tuneloop.librarian.pack import Pack, read_pack
+from tuneloop.librarian.pack import Pack
+from ways import Way
 
 _START = re.compile(r"Start with `(tuneloop [^`]+)`")
-
-
-@dataclass(frozen=True)
-class Way:
-    """A project that has the pack in one way, with the options of the client and the prefix of names it needs."""
-
-    project: Path
-    options: tuple[str, ...] = ()
-    prefix: str = ""
-
-
-def _in_the_repository(claude: Claude, checkout: Path, project: Path) -> Way:
-    return Way(checkout)
-
-
-def _as_a_plugin(claude: Claude, checkout: Path, project: Path) -> Way:
-    return Way(project, ("--plugin-dir", str(checkout)), "tuneloop:")
-
-
-WAYS: list[Callable[[Claude, Path, Path], Way]] = [_in_the_repository, _as_a_plugin]
-
-
-@pytest.fixture(params=WAYS, ids=lambda way: way.__name__.strip("_"))
-def way(request: pytest.FixtureRequest, claude: Claude, checkout: Path, tmp_path: Path) -> Way:
-    project = tmp_path / "project"
-    project.mkdir()
-    found: Way = request.param(claude, checkout, project)
-    return found
-
-
-@pytest.fixture(scope="module")
-def pack() -> Pack:
-    return read_pack(ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -62,21 +28,23 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_skill_command_and_agent_is_there_once(claude: Claude, way: Way, pack: Pack) -> None:
     session = claude.play(way.project, ["done"], "hello", *way.options)
     skills = {way.prefix + skill.name: skill.head.description for skill in pack.chosen()}
-    offered = _ours(skills_offered(session.first), pack)
-    assert offered == sorted(skills.items())
+    offered = skills_offered(session.first)
+    assert _ours(offered, pack) == sorted(skills.items())
     assert set(skills) <= set(session.init["skills"])
 
     commands = {way.prefix + command.name for command in pack.commands}
+    assert len(commands) == 9
     assert commands <= set(session.init["slash_commands"])
-    assert not commands & dict(skills_offered(session.first)).keys(), "the model may not start a command by itself"
+    assert not commands & dict(offered).keys(), "the model may not start a command by itself"
 
-    agents = [(way.prefix + agent.name, agent.head.description) for agent in pack.agents]
-    listed = [(name, text.rpartition(" (Tools:")[0]) for name, text in agents_offered(session.first)]
-    assert [
-        (name, text) for name, text in listed if name.rpartition(":")[2] in {agent.name for agent in pack.agents}
-    ] == agents
+    agents = {way.prefix + agent.name: agent.head.description for agent in pack.agents}
+    listed = dict(agents_offered(session.first))
+    assert agents == {name: listed[name].rpartition(" (Tools:")[0] for name in agents}
+    assert agents
+    assert len(session.init["agents"]) == len(set(session.init["agents"]))
 
 
+@pytest.mark.slow
 def test_every_skill_loads_and_its_first_command_runs(claude: Claude, way: Way, pack: Pack, experiment: Path) -> None:
     script: list[Turn] = []
     for skill in pack.chosen():

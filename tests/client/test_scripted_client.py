@@ -13,13 +13,6 @@ from scripted_api import DUMMY_KEY, ScriptedApi, Use
 TOUCH = Use("Bash", {"command": "touch made", "description": "Make a file"})
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
 def test_a_tool_runs_and_its_result_comes_back(claude: Claude, project: Path) -> None:
     session = claude.play(project, [Use("Bash", {"command": "echo $HOME"}), "done"], "go")
     assert session.results == [(str(claude.home), False)]

@@ -17,6 +17,7 @@ from tuneloop.documents.errors import InputError
 from tuneloop.documents.files import (
     append_line,
     create_json,
+    expanded,
     make_folder,
     new_file,
     new_folder,
@@ -268,6 +269,13 @@ def test_a_new_file_is_whole_or_not_there(tmp_path: Path) -> None:
         assert not target.exists()
     assert target.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_home_is_expanded_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expanded("~/models/base") == Path("/home/me/models/base")
+    assert expanded("~nobody.here/base") == Path("~nobody.here/base")
+    assert expanded("data/~old") == Path("data/~old")
 
 
 # Says when its file has begun, and then writes until it is killed.

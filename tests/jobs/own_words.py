@@ -64,7 +64,7 @@ _TORCHTUNE = {
         )
     },
     "data": {
-        "the list of messages is not JSON: {error.msg}": DATA,
+        "the list of messages cannot be read: {error}": DATA,
         "expected a list of messages": DATA,
         "a message needs `role` and a text `content`": DATA,
         "unknown role {role!r}; known: ": DATA,

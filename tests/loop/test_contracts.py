@@ -209,6 +209,17 @@ def test_yes_never_skips_the_budget(tmp_path: Path) -> None:
     assert set(states(folder).values()) == {"planned"}
 
 
+def test_a_runner_is_nobodys_child(tmp_path: Path) -> None:
+    folder = make_echo(tmp_path / "exp", controls="{epochs: 1, seconds: 3, steps: 3}")
+    follower = subprocess.Popen(
+        command("run-experiment", folder, "--yes", plan_id(folder) or "", "--follow"), stdout=subprocess.DEVNULL
+    )
+    until(lambda: runner_pid(folder) is not None, what="the runner")
+    stat = Path(f"/proc/{runner_pid(folder)}/stat").read_text().rpartition(")")[2].split()
+    assert int(stat[1]) != follower.pid
+    assert follower.wait() == 0
+
+
 def test_a_script_that_cannot_start_fails_instead_of_looping(tmp_path: Path) -> None:
     folder = make_echo(tmp_path / "exp")
     script = folder / "lr1e-3" / "finetune.slurm"

@@ -1,4 +1,4 @@
-"""`design-experiment --from FILE`: what the file names is found from the new experiment, too."""
+"""`design-experiment`: what a file or the command line names is found from the new experiment, too."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from lab import as_json, cli, make_echo
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.design import Design
-from tuneloop.loop.design import PATHS, read_source
+from tuneloop.loop.design import PATHS, moved, read_source
 
 # Keys of the design that are free text and name no file.
 NO_PATHS = {
@@ -101,6 +101,37 @@ def test_an_experiment_beside_the_new_one_comes_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", ["lr1e-3@1", "nowhere/lr1e-3@1", "../first/lr1e-3@1", "org/name"])
 def test_a_citation_of_nothing_stays_as_it_is(tmp_path: Path, model: str) -> None:
     assert cited(tmp_path, model) == model
+
+
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, *, experiments: tuple[str, ...]) -> Any:
+    """Return how an experiment `runs/new` names the model that is typed in tmp_path/here."""
+    for place in ("here", *experiments):
+        (tmp_path / place).mkdir(parents=True)
+    for place in experiments:
+        (tmp_path / place / "experiment_summary.md").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    return moved({"model": model}, Path(), tmp_path / "runs" / "new")["model"]
+
+
+def test_a_cited_experiment_that_is_typed_is_found_from_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = typed(tmp_path, monkeypatch, "../first/lr1e-3@1", experiments=("first", "runs/first"))
+    assert found == f"{tmp_path}/first/lr1e-3@1", "where the command runs comes before the new experiment's neighbours"
+
+
+def test_a_typed_citation_that_only_the_new_experiment_sees_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert typed(tmp_path, monkeypatch, "../first/a@1", experiments=("runs/first",)) == "../first/a@1"
+
+
+@pytest.mark.slow
+def test_an_experiment_starts_from_a_checkpoint_that_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make_echo(tmp_path / "runs" / "first", variables="{lr: [1e-3]}")
+    monkeypatch.chdir(tmp_path)
+    cli("design-experiment", "runs/deep/second", "--from", first / "design.yaml", "--model", "runs/first/lr1e-3@1")
+    assert f"model: {first}/lr1e-3@1" in (tmp_path / "runs/deep/second/experiment_summary.md").read_text()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The text of a task: what is asked becomes a recipe checked against every row, and a file that stays Python.
+"""The text of a task: what is asked becomes a spec checked against every row, and a file that stays Python.
 
 Nothing is evaluated here; inspect-ai is not even imported.
 """
@@ -84,8 +84,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tasks")
     for kind, options in KINDS.items():
         rows = [{**row, "output": "4"} for row in ROWS] if kind == "numeric" else QUIZ if kind == "choice" else ROWS
-        recipe = resolve(rows_of(folder, rows), wish(kind, name=kind, **options))
-        (folder / f"{kind}.py").write_text(render(recipe))
+        spec = resolve(rows_of(folder, rows), wish(kind, name=kind, **options))
+        (folder / f"{kind}.py").write_text(render(spec))
     for number, text in enumerate(HOSTILE):
         row = {text: "asked", f"{text}2": "4"}
         asked = wish("exact", name=f"hostile{number}", data=text, input=text, target=f"{text}2", system=text)
@@ -165,8 +165,8 @@ def test_a_name_becomes_a_function(text: str, name: str) -> None:
 
 
 def test_the_longest_target_fits(tmp_path: Path) -> None:
-    recipe = resolve(rows_of(tmp_path, [{"input": "a", "output": "é" * 50}]), wish("exact"))
-    assert recipe.max_tokens == 108  # bytes, and room for the end of the turn
+    spec = resolve(rows_of(tmp_path, [{"input": "a", "output": "é" * 50}]), wish("exact"))
+    assert spec.max_tokens == 108  # bytes, and room for the end of the turn
     assert resolve(rows_of(tmp_path, ROWS), wish("exact", max_tokens=3)).max_tokens == 3
 
 
@@ -269,9 +269,9 @@ def test_every_format_makes_the_same_task(tmp_path: Path) -> None:
     pyarrow.csv.write_csv(pa.Table.from_pylist(rows), tmp_path / "data.csv")
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "data.parquet")
     asked = wish("choice", input="q", target="right", choices=["x", "y"])
-    recipes = [resolve(read_rows(tmp_path / f"data.{kind}"), asked) for kind in ("json", "jsonl", "csv", "parquet")]
-    assert recipes == [recipes[0]] * 4
-    assert (recipes[0].held["CHOICES"], recipes[0].held["TARGET_IS"]) == (["x", "y"], "text")
+    specs = [resolve(read_rows(tmp_path / f"data.{kind}"), asked) for kind in ("json", "jsonl", "csv", "parquet")]
+    assert specs == [specs[0]] * 4
+    assert (specs[0].held["CHOICES"], specs[0].held["TARGET_IS"]) == (["x", "y"], "text")
     wrong = wish("choice", input="q", target="q", choices=["x", "y"])
     for kind, place in {"json": "", "jsonl": "", "csv": "", "parquet": "row 1: "}.items():
         with pytest.raises(InputError, match=f"{place}column `q` is no "):

@@ -138,8 +138,8 @@ Path(sys.argv[3]).write_text(json.dumps(made))
 def write_task(folder: Path, kind: Any, rows: list[dict[str, Any]], name: str = "", **options: Any) -> None:
     data = folder / f"{name or kind}.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    recipe = resolve(read_rows(data), Wish(kind, name or kind, data.name, **options))
-    (folder / f"{name or kind}.py").write_text(render(recipe))
+    spec = resolve(read_rows(data), Wish(kind, name or kind, data.name, **options))
+    (folder / f"{name or kind}.py").write_text(render(spec))
 
 
 def pairs(rows: list[tuple[str, Any]]) -> list[dict[str, Any]]:

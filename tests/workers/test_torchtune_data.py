@@ -18,6 +18,7 @@ from torchtune.data import padded_collate, padded_collate_dpo, padded_collate_pa
 from torchtune.datasets import PackedDataset
 
 from tuneloop.documents.errors import InputError
+from tuneloop.documents.records import read_records
 from tuneloop.experiment.formats import FORMATS, Format, formats_for
 from tuneloop.workers.adapters import hide_old_torchao
 from tuneloop.workers.torchtune.auditing import Split, Validation, _batches, _fault, validated
@@ -129,7 +130,6 @@ def test_a_prompt_and_a_system_turn_belong_to_their_file(tmp_path: Path) -> None
         ("instruct", 3, "expected an object with columns, found a number"),
         ("chat", {"messages": "a"}, "column `messages`: expected a list of messages"),
         ("chat", {"messages": []}, "column `messages`: expected a list of messages"),
-        ("chat", {"messages": "[1"}, "column `messages`: the list of messages is not JSON: Expecting ',' delimiter"),
         ("chat", {"messages": [1]}, "column `messages`: a message needs `role` and a text `content`"),
         ("chat", {"messages": CHAT[:1]}, "column `messages`: the last message is not the assistant's"),
         (
@@ -170,6 +170,26 @@ def test_a_prompt_and_a_system_turn_belong_to_their_file(tmp_path: Path) -> None
 )
 def test_a_bad_sample_is_told(tmp_path: Path, kind: str, row: Any, message: str) -> None:
     assert faults(tmp_path, [row], kind) == [message]
+
+
+@pytest.mark.parametrize(
+    "cell, fault",
+    [
+        ("[1", "not JSON: Expecting ',' delimiter"),
+        ('[{"role": "user", "content": "a", "weight": NaN}]', "not JSON: NaN is not a number"),
+        ('[{"role": "user", "content": "a", "role": "assistant"}]', "the key `role` stands twice in an object"),
+        (r'[{"role": "assistant", "content": "\ud800"}]', "'\\ud800' is half of a letter"),
+        ("[" * 100_000, "lists or objects nested too deeply"),
+    ],
+)
+def test_json_in_a_cell_is_read_as_a_file_of_it_is(tmp_path: Path, cell: str, fault: str) -> None:
+    """A cell of CSV holds a list of messages as text; of a file with the same words the reader says the same."""
+    told = faults(tmp_path, [{"messages": cell}], "chat")
+    assert told == [f"column `messages`: the list of messages cannot be read: {fault}"]
+    (tmp_path / "same.json").write_text(cell)
+    with pytest.raises(InputError) as caught:
+        read_records(tmp_path / "same.json")
+    assert [item.message for item in caught.value.problems] == [fault]
 
 
 def test_the_nearest_column_is_offered(tmp_path: Path) -> None:

@@ -185,6 +185,42 @@ FAULTS: list[tuple[dict[str, Any], str, tuple[str | int, ...], str | None]] = [
         "take it out",
     ),
     (
+        controls(torchtune={"loss": None}),
+        "`loss` is a section of torchtune's config",
+        ("controls", "torchtune", "loss"),
+        "write the keys of it that are to change, like `loss: {NAME: VALUE}`",
+    ),
+    (
+        {"variables": {"torchtune.loss": [{}]}},
+        "`loss` is a section of torchtune's config",
+        ("variables", "torchtune.loss"),
+        None,
+    ),
+    (
+        controls(torchtune={"shuffle": {"often": True}}),
+        "`shuffle` is a value of torchtune's config, not a section",
+        ("controls", "torchtune", "shuffle", "often"),
+        "set `shuffle` itself",
+    ),
+    (
+        controls(**{"torchtune.optimizer": {"lr": 1.0}}),
+        "`optimizer.lr` is the field `lr`",
+        ("controls", "torchtune.optimizer", "lr"),
+        "set `lr` instead",
+    ),
+    (
+        controls(torchtune={"optimizer.": 1}),
+        "`torchtune` should be a mapping of torchtune's keys",
+        ("controls", "torchtune", "optimizer."),
+        None,
+    ),
+    (
+        controls(torchtune={"optimizer": {3: 1}}),
+        "`torch.optim.AdamW` takes no argument `3`",
+        ("controls", "torchtune", "optimizer", "3"),
+        None,
+    ),
+    (
         {"data": [TRAIN | {"format": "preference"}]},
         "the objective `sft` does not train on the format `preference`",
         ("data", 0),
@@ -207,6 +243,29 @@ def test_a_fault_names_its_place(
     assert [(fault.message, fault.at) for fault in found] == [(message, at)]
     if hint is not None:
         assert found[0].hint == hint
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"torchtune": {"loss": {"num_output_chunks": 4}}},
+        {"torchtune": {"loss.num_output_chunks": 4}},
+        {"torchtune.loss": {"num_output_chunks": 4}},
+        {"torchtune.loss.num_output_chunks": 4},
+    ],
+    ids=["nested", "below torchtune", "a mapping", "dotted"],
+)
+@pytest.mark.parametrize("place", ["controls", "variables"])
+def test_a_key_of_a_section_is_merged_into_it(tmp_path: Path, place: str, said: dict[str, Any]) -> None:
+    values = {name: [value] for name, value in said.items()} if place == "variables" else {"epochs": 2, **said}
+    done = worker.scaffold(case.order(tmp_path, preset="qwen2/0.5B_lora_single_device", samples=64, **{place: values}))
+    assert not done.faults
+    config = load_yaml(next(file.text for file in done.files if file.path.endswith("/finetune.yaml")))
+    assert config["loss"] == {"_component_": "torchtune.modules.loss.CEWithChunkedOutputLoss", "num_output_chunks": 4}
+
+
+def test_a_section_without_a_component_is_torchtunes_business(tmp_path: Path) -> None:
+    assert faults(tmp_path, **controls(torchtune={"profiler": {"enabled": False}})) == []
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def _show(plan: "TaskPlan", *, dry_run: bool, as_json: bool, everything: bool) -
     if dry_run:
         say(plan.text)
     file = plan.place.file
-    say(f"{'would write' if dry_run else 'wrote'} {file}: {plan.recipe.kind}, {plan.tried.samples} samples")
+    say(f"{'would write' if dry_run else 'wrote'} {file}: {plan.spec.kind}, {plan.tried.samples} samples")
     if plan.entry is not None and plan.place.experiment is not None:
         summary = plan.place.experiment.layout.summary.name
         say(f"for the head of {summary}, {plan.entry_goes}:\n\n{plan.entry}")
@@ -138,8 +138,8 @@ def _data(plan: "TaskPlan", *, written: bool) -> dict[str, Any]:
         "schema": "tuneloop.inspect-task/1",
         "file": str(plan.place.file),
         "written": written,
-        "kind": plan.recipe.kind,
-        "task": plan.recipe.name,
+        "kind": plan.spec.kind,
+        "task": plan.spec.name,
         "samples": plan.tried.samples,
         "tried": to_json(plan.tried)["shown"],
         "evaluation": plan.entry,

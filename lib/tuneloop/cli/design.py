@@ -22,7 +22,9 @@ def design_experiment(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.", show_default=False)],
     source: Annotated[Path | None, typer.Option("--from", help="A design in YAML to start from.")] = None,
     question: Annotated[str | None, typer.Option(help="What the experiment is to answer.")] = None,
-    model: Annotated[str | None, typer.Option(help="A Hugging Face model folder.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A Hugging Face folder, a cached hub id or EXPERIMENT/RUN@EPOCH.")
+    ] = None,
     train: Annotated[Path | None, typer.Option(help="The training data: JSON, JSONL, CSV or Parquet.")] = None,
     test: Annotated[Path | None, typer.Option(help="The data that evaluations read.")] = None,
     validation: Annotated[Path | None, typer.Option(help="The data of the validation loss.")] = None,
@@ -52,7 +54,8 @@ def design_experiment(
 
     head: dict[str, Any] = loop.read_source(source, folder) if source else {}
     reading = (data_format, prompt, column)
-    flags = _flags(folder, question, model, reading, seeds, (train, test, validation), task)
+    told = _flags(question, model, reading, seeds, (train, test, validation), task)
+    flags = loop.moved(told, Path(), folder)  # what is typed starts where the command runs
     variables = loop.parse_assignments(vary or [], "--vary", several=True)
     controls = loop.parse_assignments(control or [], "--set", several=False)
     head = loop.merge(head, flags | _present(variables=variables, controls=controls))
@@ -132,7 +135,6 @@ def explain(
 
 
 def _flags(
-    folder: Path,
     question: str | None,
     model: str | None,
     reading: tuple[str, str | None, list[str] | None],
@@ -140,8 +142,8 @@ def _flags(
     files: tuple[Path | None, Path | None, Path | None],
     task: str | None,
 ) -> dict[str, Any]:
-    """Return what the flags say as keys of a design; paths are relative to where the command runs."""
-    from tuneloop.loop.design import parse_assignments, placed
+    """Return what the flags say as keys of a design."""
+    from tuneloop.loop.design import parse_assignments
 
     data_format, prompt, column = reading
     columns = parse_assignments(column or [], "--column", several=False)
@@ -151,17 +153,16 @@ def _flags(
             continue
         if not path.is_file():
             raise InputError(f"no such file: {path}", hint=f"check `--{split}`")
-        data.append({"split": split, "path": placed(path, folder, str(path))})
+        data.append({"split": split, "path": str(path)})
     if data:
         data[0] |= _present(format=data_format, columns=columns, prompt=prompt)
     evaluations = []
     if task is not None:
-        file, at, name = task.partition("@")
-        where = placed(Path(file), folder, file) + at + name
-        evaluations = [_present(name=name or Path(file).stem, task=where, split="test" if files[1] else None)]
+        file, _, name = task.partition("@")
+        evaluations = [_present(name=name or Path(file).stem, task=task, split="test" if files[1] else None)]
     return _present(
         question=question,
-        model=placed(Path(model), folder, model) if model else None,
+        model=model,
         data=data,
         evaluations=evaluations,
         metrics={"primary": {"evaluation": evaluations[0]["name"]}} if evaluations else None,

@@ -74,11 +74,14 @@ def show_end(folder: Folder, code: int, *, as_json: bool, everything: bool) -> N
 def _read(folder: Path) -> "tuple[Experiment, Board, bool]":
     from tuneloop.experiment.read import read_experiment
     from tuneloop.jobs.board import read_board
+    from tuneloop.jobs.going import remember_going
     from tuneloop.loop.orders import Crew
 
     experiment = read_experiment(folder)
     executor = Crew(experiment).executor()
-    return experiment, read_board(experiment, executor), executor.alive()
+    board = read_board(experiment, executor)
+    remember_going(experiment.layout, board)
+    return experiment, board, executor.alive()
 
 
 def _data(experiment: "Experiment", board: "Board", *, alive: bool) -> dict[str, Any]:

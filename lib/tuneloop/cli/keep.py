@@ -41,6 +41,7 @@ def clean(
     """
     from tuneloop.experiment.read import read_experiment
     from tuneloop.loop import retention
+    from tuneloop.loop.shown import remember_plan
 
     experiment = read_experiment(folder)
     wanted = _wanted(experiment, keep, folder)
@@ -58,6 +59,8 @@ def clean(
         return
     data = {"schema": "tuneloop.clean/1", **retention.as_data(plan, experiment.layout)}
     todo = bool(plan.checkpoints or plan.rest)
+    if dry_run or (yes is None and not by_policy):
+        remember_plan(experiment.layout, "clean", f"removes {_amount(plan)}, keeps {plan.keep}", plan.id)
     if not dry_run and todo and not by_policy:
         _consent(folder, experiment, plan, yes, as_json=as_json)
     if not dry_run:

@@ -93,11 +93,14 @@ def cancel(
     from tuneloop.jobs.board import read_board
     from tuneloop.loop import run as loop
     from tuneloop.loop.orders import Crew
+    from tuneloop.loop.shown import remember_plan
+    from tuneloop.workers.wording import counted
 
     experiment = read_experiment(folder)
     executor = Crew(experiment).executor()
     if dry_run:
         going = loop.plan_cancel(experiment, read_board(experiment, executor), runs or [])
+        remember_plan(experiment.layout, "cancel", f"ends {counted(len(going), 'job')}", runs=runs or [])
         if as_json:
             write_json({"schema": "tuneloop.cancel/1", "would_cancel": [item.key for item in going]})
         else:
@@ -159,13 +162,17 @@ def _hand_over(
 ) -> None:
     from tuneloop.experiment.read import read_experiment
     from tuneloop.jobs.board import read_board
+    from tuneloop.jobs.going import remember_going
     from tuneloop.loop import run as loop
     from tuneloop.loop.orders import Crew
+    from tuneloop.loop.shown import estimate, remember_plan
 
     experiment = read_experiment(folder)
     crew = Crew(experiment)
     executor = crew.executor()
     plan = loop.plan_run(experiment, read_board(experiment, executor), choice)
+    if dry_run or yes is None:
+        remember_plan(experiment.layout, verb.split(maxsplit=1)[0], estimate(plan, crew.cluster), plan.id)
     if dry_run:
         _show(folder, plan, as_json=as_json, everything=everything, handed=None)
         return
@@ -180,6 +187,7 @@ def _hand_over(
             as_json=as_json,
         )
     handed = loop.start(experiment, executor, plan, choice, by=_who())
+    remember_going(experiment.layout, read_board(experiment, executor))
     watch = sys.stdout.isatty() if follow is None else follow
     if as_json and not watch:
         _show(folder, plan, as_json=True, everything=everything, handed=len(handed))

@@ -5,6 +5,7 @@ Standard library only: the hooks that Claude Code calls read it with any Python,
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -21,8 +22,32 @@ def plan_file(experiment: Path) -> Path:
 
 def status_file(experiment: Path) -> Path:
     """Return where it is remembered what goes on in an experiment."""
-    return folder() / "status" / f"{_key(experiment)}.json"
+    return status_folder() / f"{_key(experiment)}.json"
 
 
-def _key(experiment: Path) -> str:
-    return hashlib.sha256(os.fsencode(experiment.resolve())).hexdigest()[:16]
+def status_folder() -> Path:
+    """Return the folder of all status files; it need not exist."""
+    return folder() / "status"
+
+
+def fingerprint(experiment: Path, patterns: Iterable[str]) -> str:
+    """Return what changes with any file of the experiment that matches a pattern; of Markdown its head alone counts.
+
+    Raises OSError for a file that cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in patterns for path in experiment.glob(pattern)}):
+        data = path.read_bytes()
+        if path.suffix == ".md":
+            data = data.partition(b"\n---\n")[0]  # commands write tables into the body all the time
+        digest.update(os.fsencode(path.relative_to(experiment)) + b"\0" + hashlib.sha256(data).digest())
+    return digest.hexdigest()
+
+
+def links_lock(linked: Path) -> Path:
+    """Return the lock of whoever changes what is linked in a folder of Claude Code's."""
+    return folder() / "locks" / f"links-{_key(linked)}"
+
+
+def _key(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]

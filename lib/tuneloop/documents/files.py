@@ -29,6 +29,16 @@ _CAUSES = {
     errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name"),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
 }
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)  # EPERM is what FAT says
+
+
+class NoLinksError(Exception):
+    """The file system has no links: a copy must do."""
+
+
+def expanded(text: str) -> Path:
+    """Return a path as it is written, `~` as the home that it stands for; of a user whom nobody knows it stays."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 (pathlib's own raises RuntimeError for such a user)
 
 
 def read_text(path: Path) -> str:
@@ -130,8 +140,69 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def put_text(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Make the file hold `text`, in a folder of somebody else: even a killed call leaves nothing after the next one.
+
+    Raises InputError when it cannot be written.
+    """
+    with new_file(path, mode=mode) as beside:
+        beside.write_bytes(text.encode())
+
+
+def make_link(path: Path, target: str) -> None:
+    """Make a link where nothing is. Raises NoLinksError on a file system without links, InputError when refused."""
+    try:
+        path.symlink_to(target)
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            raise NoLinksError(path) from None
+        raise input_error(error, path) from None
+
+
+def copy_folder(source: Path, path: Path, *, replace: bool = False) -> None:
+    """Copy the files below `source`, whole or not at all. Raises InputError as `new_folder` does."""
+    with new_folder(path, replace=replace) as beside:
+        for file in sorted(source.rglob("*")):
+            place = beside / file.relative_to(source)
+            if file.is_dir():
+                place.mkdir(exist_ok=True)
+            elif "__pycache__" not in place.parts:
+                write_bytes(place, file.read_bytes(), mode=0o755 if os.access(file, os.X_OK) else 0o644, sync=False)
+
+
+def remove_left(path: Path) -> None:
+    """Remove what killed calls left beside `path`. Raises InputError when it cannot be removed."""
+    with _as_input_error(path):
+        _remove_left(path)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file or a link, if it is there. Raises InputError when it cannot be removed."""
+    with _as_input_error(path):
+        path.unlink(missing_ok=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and all in it, if it is there: it leaves its place at once, by a rename.
+
+    Raises InputError when it cannot be removed.
+    """
+    with _as_input_error(path):
+        if path.is_dir():
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{_left(path)}.", suffix=".tmp"))
+            path.rename(old)  # over an empty folder
+            shutil.rmtree(old)
+
+
+def remove_if_empty(path: Path) -> None:
+    """Remove a folder in which nothing is left. Raises InputError when it cannot be removed."""
+    with _as_input_error(path):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
 @contextlib.contextmanager
-def new_file(path: Path) -> Iterator[Path]:
+def new_file(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
     """Yield a place beside `path` for a file that a tool writes; at the end it is synced and renamed over `path`.
 
     Nothing is left of it when the block fails, and what a killed call left is removed by the next one. Raises
@@ -143,7 +214,7 @@ def new_file(path: Path) -> Iterator[Path]:
         beside, handle = _claimed(path, folder=False)
         try:
             yield beside
-            os.fchmod(handle, 0o644)
+            os.fchmod(handle, mode)
             os.fsync(handle)
             beside.replace(path)
         except BaseException:

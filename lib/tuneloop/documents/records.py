@@ -23,6 +23,7 @@ READABLE = (
 )
 _MOST_OF_A_CELL = 2**31 - 1  # characters; Python's own limit is 131,072, less than a long document
 _SPACE = " \t\r\n"
+_TOO_DEEP = "lists or objects nested too deeply"
 _NUMBER_HINT = "write a number, null or text: JSON has no other"
 _HALF_A_LETTER = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -79,6 +80,19 @@ def read_objects(path: Path) -> list[Record]:
     return records
 
 
+def parse_json(text: str) -> Any:
+    """Return what a text of JSON holds, such as a cell of CSV; read as a file is. Raises ValueError with the fault."""
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except ValueError as error:
+        raise ValueError(_words(error)) from None
+    if _HALF_A_LETTER.search(text) and (letter := _half_a_letter(value)):
+        raise ValueError(f"{letter!r} is half of a letter")
+    return value
+
+
 def type_of(value: Any) -> str:
     """Return what a value is, in the words of JSON."""
     if value is None:
@@ -112,7 +126,7 @@ def _json(path: Path) -> list[Record]:
         else:
             found = _of_lines(text, path)
     except RecursionError:
-        raise InputError(Problem("lists or objects nested too deeply", path, hint="flatten them")) from None
+        raise InputError(Problem(_TOO_DEEP, path, hint="flatten them")) from None
     if _HALF_A_LETTER.search(text):
         _refuse_half_letters(found, path)
     return found
@@ -122,14 +136,20 @@ def _refuse_half_letters(records: list[Record], path: Path) -> None:
     """Raise InputError for escapes such as \\ud800 alone, which no tokenizer and no file can take."""
     problems = Problems()
     for record in records:
-        try:
-            json.dumps(record.value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            message = f"{error.object[error.start]!r} is half of a letter"
+        if letter := _half_a_letter(record.value):
+            message = f"{letter!r} is half of a letter"
             problems.found.append(record.problem(message, path, "write the letter itself, or both halves"))
             if len(problems.found) >= MOST_FAULTS:
                 break
     problems.raise_if_any()
+
+
+def _half_a_letter(value: Any) -> str | None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return error.object[error.start]
+    return None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -156,11 +176,15 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant,
 
 
 def _fault(error: ValueError, path: Path, line: int) -> Problem:
+    hint = error.hint if isinstance(error, _RefusedError) else READABLE
+    return Problem(_words(error), path, line, hint=hint)
+
+
+def _words(error: ValueError) -> str:
     """Return what is wrong with a piece of JSON; Python refuses numbers of thousands of digits in its own words."""
     if isinstance(error, _RefusedError):
-        return Problem(str(error), path, line, hint=error.hint)
-    said = error.msg if isinstance(error, json.JSONDecodeError) else str(error).partition(";")[0]
-    return Problem(f"not JSON: {said}", path, line, hint=READABLE)
+        return str(error)
+    return f"not JSON: {error.msg if isinstance(error, json.JSONDecodeError) else str(error).partition(';')[0]}"
 
 
 def _of_list(text: str, path: Path) -> Iterator[Record]:

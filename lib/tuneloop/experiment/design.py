@@ -110,7 +110,7 @@ class Design(Schema):
     method: Method = Method()
     backend: PlainName = "torchtune"
     preset: str | None = Field(default=None, description="a config that the backend ships")
-    model: str = Field(description="a Hugging Face folder, or [EXPERIMENT/]RUN@EPOCH")
+    model: str = Field(description="a Hugging Face folder, a cached hub id or EXPERIMENT/RUN@EPOCH")
     data: list[DataEntry] = Field(min_length=1)
     variables: dict[str, list[Any]] | list[dict[str, Any]] = Field(
         default={}, description="a grid (name to values) or a list of cells"

@@ -235,7 +235,7 @@ TABLE = [
     # Data and tasks.
     Row(
         r"DatasetGenerationError|JSON parse error|InvalidLineError|contains invalid json|No input in dataset"
-        r"|dataset is empty|no column `|a list of messages|list of messages is not JSON|a message needs `role`"
+        r"|dataset is empty|no column `|a list of messages|list of messages cannot be read|a message needs `role`"
         r"|unknown role '|Unable to find '[^']*\.(?:jsonl?|csv|parquet)'",
         "a data file lacks a row, a column or a valid line",
         "correct the file at `data.path` or the names in `columns`, then scaffold again",

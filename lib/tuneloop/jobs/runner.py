@@ -24,6 +24,7 @@ from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.claim import record_unclaimed
 from tuneloop.jobs.executors.local import Local, clean_environment, gpu_count
 from tuneloop.jobs.facts import Facts
+from tuneloop.jobs.going import remember_going
 from tuneloop.jobs.state import ENDED, JobStatus
 from tuneloop.jobs.tables import counts, refresh_status
 
@@ -169,6 +170,7 @@ class Runner:
             return False
         self._log(board, news)
         self.told = now
+        remember_going(self.layout, board)
         try:
             refresh_status(self.layout, board)
         except TuneloopError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tuneloop.documents.blocks import replace_block
 from tuneloop.documents.errors import InputError, Problem, Problems
-from tuneloop.documents.files import make_folder, read_text, write_text
+from tuneloop.documents.files import expanded, make_folder, read_text, write_text
 from tuneloop.documents.logs import EventLog
 from tuneloop.documents.schema import validate
 from tuneloop.documents.yamltext import dump_yaml, lines_of, load_yaml
@@ -52,10 +52,19 @@ def read_source(source: Path, folder: Path) -> dict[str, Any]:
         raise InputError(Problem("expected keys and values", source, 1))
     if source.parent.resolve() == folder.resolve():
         return value
-    return _with_paths(value, lambda keys, text: _moved(keys, text, source.parent, folder))
+    return moved(value, source.parent, folder, beside_first=True)
 
 
-def placed(path: Path, folder: Path, text: str) -> str:
+def moved(head: Mapping[str, Any], before: Path, folder: Path, *, beside_first: bool = False) -> dict[str, Any]:
+    """Return a head whose relative paths start in `before` as an experiment in `folder` writes it.
+
+    A checkpoint is of an experiment seen from `before`; with `beside_first` of one seen from `folder`, where both
+    are there: a design that is handed on may count on the experiments beside the new one.
+    """
+    return _with_paths(head, lambda keys, text: _moved(keys, text, before, folder, beside_first=beside_first))
+
+
+def _placed(path: Path, folder: Path, text: str) -> str:
     """Return a path as a design in `folder` names it: relative inside, absolute outside, as it was if not there."""
     if not path.exists():
         return text
@@ -63,30 +72,29 @@ def placed(path: Path, folder: Path, text: str) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def _moved(keys: tuple[str, ...], text: str, before: Path, folder: Path) -> str:
-    """Return the text at `keys` of a design that lay in `before` as the experiment in `folder` writes it."""
-    path = before / Path(text).expanduser()
+def _moved(keys: tuple[str, ...], text: str, before: Path, folder: Path, *, beside_first: bool) -> str:
+    """Return the text at `keys` of a design."""
+    path = before / expanded(text)
     if keys in _CITING and not path.exists():
-        return _cited(text, before, folder)
+        return _cited(text, before, folder, beside_first=beside_first)
     if keys == ("evaluations", "task"):
         file, at, task = text.partition("@")
-        return placed(before / Path(file).expanduser(), folder, file) + at + task
-    return placed(path, folder, text)
+        return _placed(before / expanded(file), folder, file) + at + task
+    return _placed(path, folder, text)
 
 
-def _cited(text: str, before: Path, folder: Path) -> str:
-    """Return a checkpoint's name, that of its experiment rewritten where `folder` alone does not see it.
-
-    A design that is handed on may count on the experiments beside the new one: those come first.
-    """
+def _cited(text: str, before: Path, folder: Path, *, beside_first: bool) -> str:
+    """Return a checkpoint's name, that of its experiment rewritten where it is the one seen from `before`."""
     reference = parse_reference(text)
     if reference is None or reference.experiment is None:
         return text
-    experiment = Path(reference.experiment).expanduser()
+    experiment = expanded(reference.experiment)
     here, there = ((place / experiment).resolve() for place in (folder, before))
-    if Layout(here).summary.is_file() or not Layout(there).summary.is_file():
+    places = (here, there) if beside_first else (there, here)
+    found = next((place for place in places if Layout(place).summary.is_file()), here)
+    if found == here:
         return text
-    return placed(there, folder, reference.experiment) + text.removeprefix(reference.experiment)
+    return _placed(there, folder, reference.experiment) + text.removeprefix(reference.experiment)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tuneloop.documents.config import load
 from tuneloop.documents.errors import InputError, MissingError, Problem, did_you_mean
-from tuneloop.documents.files import create_text, make_folder, read_text, write_text
+from tuneloop.documents.files import create_text, expanded, make_folder, read_text, write_text
 from tuneloop.documents.shell import checked_name, typed
 from tuneloop.documents.yamltext import dump_yaml
 from tuneloop.experiment.design import Source, sources
@@ -26,7 +26,7 @@ from tuneloop.loop.orders import Crew
 from tuneloop.workers.bridge import broken, revived
 from tuneloop.workers.inspect import worker
 from tuneloop.workers.inspect.columns import read_rows
-from tuneloop.workers.inspect.create import Recipe, Wish, render, resolve
+from tuneloop.workers.inspect.create import TaskSpec, Wish, render, resolve
 from tuneloop.workers.inspect.trial import Tried
 
 # What a design tells a task, by the task's own names.
@@ -48,7 +48,7 @@ class TaskPlan:
     """A task file that was tried and not written yet."""
 
     place: Place
-    recipe: Recipe
+    spec: TaskSpec
     text: str
     tried: Tried
     entry: str | None  # YAML for the head of the design
@@ -110,11 +110,11 @@ def plan_task(place: Place, wish: Wish, model: Path | None) -> TaskPlan:
         raise InputError(Problem("not a model folder: no config.json in it", model, hint=hint))
     checked = _checked(wish.name)
     wish = _with_design(_with_judge(wish), place.source)
-    recipe = resolve(read_rows(place.data), wish)
-    text = render(recipe)
-    tried = _try(place, recipe, text, model)
+    spec = resolve(read_rows(place.data), wish)
+    text = render(spec)
+    tried = _try(place, spec, text, model)
     entry, goes = (None, None) if place.experiment is None else _entry(place, wish, checked)
-    return TaskPlan(place, recipe, text, tried, entry, goes)
+    return TaskPlan(place, spec, text, tried, entry, goes)
 
 
 def named_in(place: Path, data: Path) -> str:
@@ -166,10 +166,10 @@ def _said(source: Source) -> dict[str, Any]:
     return {**columns, "prompt": source.prompt, "system": source.system}
 
 
-def _try(place: Place, recipe: Recipe, text: str, model: Path | None) -> Tried:
+def _try(place: Place, spec: TaskSpec, text: str, model: Path | None) -> Tried:
     """Build the task in the work environment, from a file that is thrown away."""
     with tempfile.TemporaryDirectory(prefix="tuneloop-") as folder:
-        file, answer = Path(folder) / f"{recipe.name}.py", Path(folder) / "answer.json"
+        file, answer = Path(folder) / f"{spec.name}.py", Path(folder) / "answer.json"
         write_text(file, text, sync=False)
         argv = [_interpreter(place.experiment), "-m", worker.module, "try-task", str(file)]
         argv += ["--data", str(place.data.resolve()), "--answer", str(answer)]
@@ -199,7 +199,7 @@ def _interpreter(experiment: Experiment | None) -> str:
     if experiment is not None:
         return Crew(experiment).machine(worker.name).python
     python = load(Path.cwd()).profile("local").interpreter(worker.name)
-    return str(Path(python).expanduser()) if python else sys.executable
+    return str(expanded(python)) if python else sys.executable
 
 
 def _entry(place: Place, wish: Wish, name: str) -> tuple[str, str]:

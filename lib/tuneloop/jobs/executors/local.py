@@ -44,11 +44,19 @@ class Local:
 
     def start(self) -> None:
         """Start a runner that outlives its caller; where one holds the lock already, the new one ends."""
-        argv = [sys.executable, "-m", "tuneloop.jobs.runner", str(self.layout.folder), str(slots(self.profile))]
+        runner = [sys.executable, "-m", "tuneloop.jobs.runner", str(self.layout.folder), str(slots(self.profile))]
         self.layout.internal.mkdir(parents=True, exist_ok=True)
         with self.layout.runner_log.open("ab") as log:
-            subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=clean_environment()
+            subprocess.run(
+                # The shell ends at once and leaves the runner without a parent. Whoever stops a command may stop its
+                # children with it, in whatever session they are: Claude Code does so with a shell call.
+                ["sh", "-c", '"$@" &', "sh", *runner],
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=clean_environment(),
             )
 
     def cancel(self, attempts: Collection[Attempt]) -> None:

@@ -1,4 +1,4 @@
-"""A task file for the data at hand: what was asked for becomes a recipe, checked against every row, and then a text.
+"""A task file for the data at hand: what was asked for becomes a spec, checked against every row, and then a text.
 
 Reads the data; runs nothing of inspect-ai and writes nothing.
 """
@@ -70,7 +70,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TaskSpec:
     """Everything that the task file says."""
 
     kind: Kind
@@ -91,8 +91,8 @@ def identifier(text: str) -> str:
     return f"task_{name}" if taken or not name.isidentifier() else name
 
 
-def resolve(rows: Rows, wish: Wish) -> Recipe:
-    """Return the recipe. Raises InputError with every fault of the options and of the data."""
+def resolve(rows: Rows, wish: Wish) -> TaskSpec:
+    """Return the spec. Raises InputError with every fault of the options and of the data."""
     problems = list(_option_problems(wish))
     chosen = {role: _column(rows, role, getattr(wish, role), problems) for role in ("input", "target")}
     prompt = "{input}" if wish.prompt is None else wish.prompt
@@ -105,21 +105,21 @@ def resolve(rows: Rows, wish: Wish) -> Recipe:
     if problems or asked is None or target is None:
         raise InputError(problems)
     tokens = wish.max_tokens or (_room(rows, target) if wish.kind == "exact" else _ANSWER_TOKENS)
-    return Recipe(wish.kind, identifier(wish.name), wish.data, asked, target, prompt, wish.system, tokens, held)
+    return TaskSpec(wish.kind, identifier(wish.name), wish.data, asked, target, prompt, wish.system, tokens, held)
 
 
-def render(recipe: Recipe) -> str:
+def render(spec: TaskSpec) -> str:
     """Return the text of the task file."""
-    kind = recipe.kind
-    told = [(name.upper(), getattr(recipe, name)) for name in ("data", "input", "target", "prompt", "system")]
-    held = [(name, value, _WHY.get(name)) for name, value in recipe.held.items()]
+    kind = spec.kind
+    told = [(name.upper(), getattr(spec, name)) for name in ("data", "input", "target", "prompt", "system")]
+    held = [(name, value, _WHY.get(name)) for name, value in spec.held.items()]
     reader = {"choice": "choice_samples", "numeric": "number_samples"}.get(kind, "text_samples")
     text: str = _template().render(
         kind=kind,
         about=_ABOUT[kind],
         doc=_DOC[kind],
-        name=recipe.name,
-        max_tokens=recipe.max_tokens,
+        name=spec.name,
+        max_tokens=spec.max_tokens,
         told=told,
         held=held,
         reader=reader,

@@ -5,7 +5,7 @@ from typing import Any
 
 from tuneloop.workers.torchtune.families import ModelFolder
 from tuneloop.workers.torchtune.fields import ATTENTION, FIELDS, LOGGERS, OPTIMIZERS, SCHEDULES
-from tuneloop.workers.torchtune.inputs import Inputs, from_run
+from tuneloop.workers.torchtune.inputs import Faults, Inputs, from_run
 from tuneloop.workers.torchtune.presets import PARALLEL
 from tuneloop.workers.torchtune.recipes import (
     CLIP,
@@ -18,7 +18,7 @@ from tuneloop.workers.torchtune.recipes import (
     QUANTIZER,
     SCHEDULE,
 )
-from tuneloop.workers.torchtune.settings import Resolved
+from tuneloop.workers.torchtune.settings import Raw, Resolved
 from tuneloop.workers.torchtune.splits import reading_of
 
 _COMPONENTS = "tuneloop.workers.torchtune.components"
@@ -32,8 +32,11 @@ _PLACES = ("checkpoint_dir", "path", "source", "output_dir")
 _WATCHING = ("output_dir", "metric_logger", "log_peak_memory_stats")
 
 
-def config_of(run_seed: int, resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
-    """Return the torchtune config of a run, paths as seen from its folder."""
+def config_of(run_seed: int, resolved: Resolved, inputs: Inputs, faults: Faults) -> dict[str, Any]:
+    """Return the torchtune config of a run, paths as seen from its folder.
+
+    Adds a fault for every key of the design that would replace a section, or make one of a value.
+    """
     recipe = resolved.recipe
     carried: Mapping[str, Any] = {} if inputs.preset is None else inputs.preset.carried
     models = _ppo_models(inputs) if PPO in recipe.traits else _models(resolved, inputs)
@@ -61,7 +64,7 @@ def config_of(run_seed: int, resolved: Resolved, inputs: Inputs) -> dict[str, An
         "enable_activation_checkpointing": resolved["activation_checkpointing"],
     }
     for item in resolved.raw:
-        _put(config, item.key, item.value)
+        _put(config, item, faults)
     return config
 
 
@@ -218,7 +221,9 @@ def _dataset(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
     data = inputs.data["train"]
     return {
         "_component_": f"{_COMPONENTS}.dataset.{data.component}",
-        "sources": [{"source": from_run(part.path, inputs.folder), **reading_of(part.source)} for part in data.parts],
+        "sources": [
+            {"source": from_run(entry.path, inputs.folder), **reading_of(entry.source)} for entry in data.entries
+        ],
         **{name: resolved[name] for name in data.taken},
         "seed": "${seed}",
     }
@@ -253,11 +258,17 @@ def _log_dir(logger: str) -> dict[str, str]:
     return {} if logger == "stdout" else {"log_dir": "${output_dir}"}
 
 
-def _put(config: dict[str, Any], key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    here = config
-    for section in sections:
-        if not isinstance(here.get(section), dict):
-            here[section] = {}
-        here = here[section]
-    here[last] = value
+def _put(config: dict[str, Any], item: Raw, faults: Faults) -> None:
+    *sections, last = item.key.split(".")
+    here: Any = config
+    for depth, section in enumerate(sections, start=1):
+        here = here.setdefault(section, {})
+        if not isinstance(here, dict):
+            name = ".".join(sections[:depth])
+            faults.add(f"`{name}` is a value of torchtune's config, not a section", item.at, f"set `{name}` itself")
+            return
+    if isinstance(here.get(last), dict):
+        hint = f"write the keys of it that are to change, like `{item.key}: {{NAME: VALUE}}`"
+        faults.add(f"`{item.key}` is a section of torchtune's config", item.at, hint)
+        return
+    here[last] = item.value

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.errors import InputError, Problem, Problems, did_you_mean
-from tuneloop.documents.records import MOST_FAULTS, Record, read_records, type_of
+from tuneloop.documents.records import MOST_FAULTS, Record, parse_json, read_records, type_of
 from tuneloop.experiment.formats import FORMATS
 from tuneloop.workers.torchtune.components.tokenizer import Turn
 
@@ -104,9 +104,9 @@ def messages(value: Any) -> list[tuple[str, str]]:
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"the list of messages is not JSON: {error.msg}") from None
+            value = parse_json(value)
+        except ValueError as error:
+            raise ValueError(f"the list of messages cannot be read: {error}") from None
     if not isinstance(value, list) or not value:
         raise ValueError("expected a list of messages")
     return [_message(item) for item in value]

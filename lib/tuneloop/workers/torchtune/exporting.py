@@ -28,12 +28,12 @@ _FUSED = {
 
 
 @dataclass(frozen=True)
-class Exported:
+class Adapter:
     tensors: Mapping[str, Any]  # by peft's names
     config: Mapping[str, Any]  # what the weights alone decide of adapter_config.json
 
 
-def exported(state: Mapping[str, Any], layout: Layout, alpha: float) -> Exported:
+def exported(state: Mapping[str, Any], layout: Layout, alpha: float) -> Adapter:
     """Return the adapter for peft. `state` has torchtune's names, `alpha` is LoRA's scale times its rank.
 
     Raises FailedError where peft cannot hold it.
@@ -58,7 +58,7 @@ def exported(state: Mapping[str, Any], layout: Layout, alpha: float) -> Exported
         for name, module in modules.items()
         for kind, tensor in module.items()
     }
-    return Exported(tensors, config)
+    return Adapter(tensors, config)
 
 
 def peft_name(name: str) -> str:

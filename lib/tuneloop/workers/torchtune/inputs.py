@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuneloop.documents.errors import InputError, TuneloopError
+from tuneloop.documents.files import expanded
 from tuneloop.documents.records import SUFFIXES
 from tuneloop.experiment.design import TRAINING_SPLITS, Design, Source, sources
 from tuneloop.experiment.formats import FORMATS, formats_for
@@ -26,7 +27,7 @@ from tuneloop.workers.torchtune.families import ModelFolder, read_model
 from tuneloop.workers.torchtune.mixing import share
 from tuneloop.workers.torchtune.presets import Preset, read_preset
 from tuneloop.workers.torchtune.recipes import method_faults
-from tuneloop.workers.torchtune.splits import Data, Part, reading_from, reading_of
+from tuneloop.workers.torchtune.splits import Data, Entry, reading_from, reading_of
 
 
 @dataclass(frozen=True)
@@ -174,14 +175,14 @@ def _data(order: Order, split: str, model: ModelFolder | None, faults: Faults) -
         hint = f"it takes {', '.join(f'`{name}`' for name in taken)}: convert the file, or set {others}"
         faults.extend(InputError(message, hint=hint), ("data", found[0].index))
         return None
-    parts = [_part(order, source, model, faults) for source in found]
-    kept = tuple(part for part in parts if part is not None)
-    return Data(kind_of(objective, file_format), kept) if len(kept) == len(parts) else None
+    entries = [_entry(order, source, model, faults) for source in found]
+    kept = tuple(entry for entry in entries if entry is not None)
+    return Data(kind_of(objective, file_format), kept) if len(kept) == len(entries) else None
 
 
-def _part(order: Order, source: Source, model: ModelFolder | None, faults: Faults) -> Part | None:
+def _entry(order: Order, source: Source, model: ModelFolder | None, faults: Faults) -> Entry | None:
     """Return one file of a split, or None after adding every fault in it."""
-    path = Path(os.path.abspath(order.path / Path(source.path).expanduser()))  # noqa: PTH100
+    path = Path(os.path.abspath(order.path / expanded(source.path)))  # noqa: PTH100
     at = ("data", source.index)
     try:
         how = reading_from(reading_of(source))
@@ -201,7 +202,7 @@ def _part(order: Order, source: Source, model: ModelFolder | None, faults: Fault
         return None
     tokenizer = tokenizer_for(model)
     kind = kind_of(order.design.method.objective, source.format)
-    return Part(source, path, found, tuple(length_of(kind, sample, how, tokenizer) for sample in samples))
+    return Entry(source, path, found, tuple(length_of(kind, sample, how, tokenizer) for sample in samples))
 
 
 def tokenizer_for(model: ModelFolder) -> ChatTokenizer:

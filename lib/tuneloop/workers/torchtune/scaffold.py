@@ -85,7 +85,7 @@ def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: 
     resolved = resolve(run, order.design, inputs, order.machine, faults)
     if resolved is None:
         return None
-    config = config_of(resolved["seed"] or 0, resolved, inputs)
+    config = config_of(resolved["seed"] or 0, resolved, inputs, faults)
     origin = resolved.settings["optimizer"].origin
     validator.check(config, resolved, at_of(origin, order.design), faults)
     if faults.count > before:
@@ -95,8 +95,8 @@ def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: 
         "recipe": [resolved.recipe.name, resolved["devices"]],
         "model": inputs.model_hash,
         **{name: companion.hash for name, companion in inputs.companions.items()},
-        "data": {split: [part.hash for part in data.parts] for split, data in inputs.data.items()},
-        "read": {split: [reading_of(part.source) for part in data.parts] for split, data in inputs.data.items()},
+        "data": {split: [entry.hash for entry in data.entries] for split, data in inputs.data.items()},
+        "read": {split: [reading_of(entry.source) for entry in data.entries] for split, data in inputs.data.items()},
         "template": inputs.template_hash,
     }
     estimated = estimate_of(resolved, inputs, order.machine, order.seen, train_key(run.name))
@@ -185,12 +185,12 @@ def _companions(inputs: Inputs) -> dict[str, Any]:
 def _files_of(data: Data, inputs: Inputs) -> list[dict[str, Any]]:
     return [
         {
-            "path": from_run(part.path, inputs.folder),
-            "hash": part.hash,
-            "samples": len(part.lengths),
-            **reading_of(part.source),
+            "path": from_run(entry.path, inputs.folder),
+            "hash": entry.hash,
+            "samples": len(entry.lengths),
+            **reading_of(entry.source),
         }
-        for part in data.parts
+        for entry in data.entries
     ]
 
 

@@ -197,20 +197,23 @@ def _is_number(text: str) -> bool:
 
 
 def _raw(run: Run, design: Design) -> Iterator[Raw]:
+    """Yield torchtune's own keys one by one, also those of a mapping: sections are merged and never replaced."""
     for name, setting in run.fields.items():
-        at = at_of(setting.origin, design)
-        if name == RAW and isinstance(setting.value, dict):
-            for path, value in _leaves(setting.value):
-                key = ".".join(path)
-                yield Raw(key, value, f"{setting.origin}.{key}", (*at, *path))
-        elif name == RAW:
-            yield Raw("", setting.value, setting.origin, at)
-        elif name.startswith(f"{RAW}."):
-            yield Raw(name.removeprefix(f"{RAW}."), setting.value, setting.origin, at)
+        head, _, section = name.partition(".")
+        if head != RAW:
+            continue
+        at, value = at_of(setting.origin, design), setting.value
+        if not isinstance(value, dict) or (section and not value):
+            yield Raw(section, value, setting.origin, at)
+            continue
+        for path, item in _leaves(value):
+            key = ".".join(path)
+            yield Raw(f"{section}.{key}" if section else key, item, f"{setting.origin}.{key}", (*at, *path))
 
 
 def _leaves(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for key, item in value.items():
+    for name, item in value.items():
+        key = str(name)  # YAML has numbers as keys, too
         if isinstance(item, dict) and item:
             yield from _leaves(item, (*path, key))
         else:
@@ -220,7 +223,7 @@ def _leaves(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tu
 def _check_raw(raw: tuple[Raw, ...], faults: Faults) -> None:
     seen: set[str] = set()
     for item in raw:
-        if not item.key:
+        if "" in item.key.split("."):
             faults.add(f"`{RAW}` should be a mapping of torchtune's keys", item.at, "such as {optimizer.eps: 1e-6}")
         elif item.key in OWNER:
             owner = OWNER[item.key]

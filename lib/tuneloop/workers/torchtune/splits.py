@@ -21,7 +21,7 @@ _COMPONENTS: dict[Kind, tuple[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Part:
+class Entry:
     """One file of a split, and the tokens of each sample before any cut (of a preference, of its longer side)."""
 
     source: Source
@@ -35,11 +35,11 @@ class Data:
     """One split: its files, in the design's order."""
 
     kind: Kind
-    parts: tuple[Part, ...]
+    entries: tuple[Entry, ...]
 
     @property
     def format(self) -> str:
-        return self.parts[0].source.format
+        return self.entries[0].source.format
 
     @property
     def component(self) -> str:
@@ -54,26 +54,26 @@ class Data:
     @property
     def lengths(self) -> tuple[int, ...]:
         """The tokens of every sample of every file, each once."""
-        return tuple(chain.from_iterable(part.lengths for part in self.parts))
+        return tuple(chain.from_iterable(entry.lengths for entry in self.entries))
 
     @property
     def samples(self) -> int:
         """The samples of an epoch, weights counted."""
-        return sum(share(len(part.lengths), part.source.weight) for part in self.parts)
+        return sum(share(len(entry.lengths), entry.source.weight) for entry in self.entries)
 
     def tokens(self, limit: int | None, *, packed: bool = False) -> int:
         """Return the tokens of an epoch: exact where weights are whole, else what is expected of the draw."""
         if packed and self.kind == "text":
             limit = None  # torchtune splits a text across packs
         sides = 2 if self.kind == "preference" else 1  # a batch pads both to the longer one
-        cut = (sum(_cut(part.lengths, limit)) * part.source.weight for part in self.parts)
+        cut = (sum(_cut(entry.lengths, limit)) * entry.source.weight for entry in self.entries)
         return sides * round(sum(cut))
 
     def packs(self, seed: int, limit: int) -> int:
         """Return how many packs of `limit` tokens an epoch makes."""
-        weights = [part.source.weight for part in self.parts]
-        picked = epoch_of([len(part.lengths) for part in self.parts], weights, seed)
-        lengths = [self.parts[source].lengths[index] for source, index in picked]
+        weights = [entry.source.weight for entry in self.entries]
+        picked = epoch_of([len(entry.lengths) for entry in self.entries], weights, seed)
+        lengths = [self.entries[source].lengths[index] for source, index in picked]
         if self.kind == "text":
             return packs(lengths, limit, split=True)
         return packs(_cut(lengths, limit), limit)

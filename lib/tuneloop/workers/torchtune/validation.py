@@ -74,7 +74,7 @@ def _validate(config: Mapping[str, Any], optimizer_at: At, faults: Faults) -> No
     from torchtune.config import validate
     from torchtune.config._errors import ConfigError
 
-    sections = {name: value["_component_"] for name, value in config.items() if isinstance(value, dict)}
+    sections = {name: value["_component_"] for name, value in config.items() if _is_component(value)}
     missing = {name: component for name, component in sections.items() if not _importable(component)}
     for name, component in missing.items():
         at = optimizer_at if name == "optimizer" else ()
@@ -88,6 +88,11 @@ def _validate(config: Mapping[str, Any], optimizer_at: At, faults: Faults) -> No
         for fault in error.errors:
             hint = "correct the key under `torchtune:` that it names, or take it out; `tune validate` says the same"
             faults.add(f"torchtune refuses the config: {fault}", (), hint)
+
+
+def _is_component(value: Any) -> bool:
+    """Tell whether torchtune builds something of a section. Of one without a component it takes the keys."""
+    return isinstance(value, dict) and "_component_" in value
 
 
 def _importable(component: str) -> bool:

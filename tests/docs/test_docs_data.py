@@ -15,7 +15,7 @@ from tuneloop.experiment.formats import FORMATS
 from tuneloop.workers.torchtune.data import Reading, read_samples, reading, turns
 from tuneloop.workers.torchtune.splits import reading_from, reading_of
 
-TEXT = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
 _PIECE = re.compile(r"^#+ (?P<title>[^\n]*)$|^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 

@@ -1,0 +1,54 @@
+"""What is wrong with the links of a folder, each fault with the line that mends it; and a plan in words."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+
+from tuneloop.documents.errors import Problem
+from tuneloop.documents.shell import typed
+from tuneloop.librarian.links import Act, LinkPlan, Step
+from tuneloop.librarian.neighbours import warnings
+
+_FAULTS: dict[Act, str] = {
+    "make": "is not here: {why}",
+    "replace": "is not the pack's: {why}",
+    "remove": "is of no use: {why}",
+    "leave": "is not touched: {why}",
+}
+
+
+def faults(plan: LinkPlan) -> Iterator[Problem]:
+    """Yield what `link` would mend, what only a person can, and what hides a skill or lists it twice."""
+    mend = f"`{mending_line(plan)}`"
+    if not plan.steps and plan.before is None:
+        yield Problem(f"nothing is linked in {plan.target.base}", hint=mend)
+    for step in plan.steps:
+        if step.act != "keep":
+            hint = None if step.act == "leave" else mend
+            yield Problem(f"{step.place} {_FAULTS[step.act].format(why=step.why)}", hint=hint)
+    if plan.settings is not None:
+        yield Problem(f"{plan.settings.path} has other entries than the pack", hint=mend)
+    if plan.before and plan.after and plan.before.version != plan.after.version:
+        yield Problem(f"linked from version {plan.before.version}, the pack is {plan.after.version}", hint=mend)
+    for warning in plan_warnings(plan):
+        yield Problem(warning)
+
+
+def plan_warnings(plan: LinkPlan) -> Iterator[str]:
+    """Yield what a person should know of others in the same folders."""
+    yield from plan.said
+    yield from warnings(plan.target, [step.place for step in plan.steps if step.act in ("keep", "make", "replace")])
+
+
+def mending_line(plan: LinkPlan) -> str:
+    """Return what to type to mend this; one skill's name is enough, for whatever is linked is mended with it."""
+    names = [step.place.partition("/")[2] for step in plan.steps if step.item and step.place.startswith("skills/")]
+    words = ["tuneloop", "skills", "link", *([] if plan.target.own else names[:1])]
+    project = plan.target.project
+    return f"{shlex.join(words)} --user" if project is None else f"{shlex.join(words)} --project {typed(project)}"
+
+
+def counted(steps: list[Step]) -> str:
+    """Return how many skills, commands and agents the steps are about, such as `9 skills, 1 agent`."""
+    kinds = Counter(step.place.partition("/")[0] for step in steps)
+    return ", ".join(f"{count} {kind if count != 1 else kind.removesuffix('s')}" for kind, count in kinds.items())

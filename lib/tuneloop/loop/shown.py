@@ -1,0 +1,48 @@
+"""The plan that was shown last, remembered outside of its experiment for the hook that asks for consent."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+from tuneloop.documents.cache import fingerprint, plan_file
+from tuneloop.documents.errors import TuneloopError
+from tuneloop.documents.files import write_json
+from tuneloop.experiment.layout import Layout
+from tuneloop.loop.overview import duration
+from tuneloop.loop.run import Plan
+from tuneloop.workers.wording import counted
+
+
+def remember_plan(layout: Layout, command: str, what: str, plan: str | None = None, runs: Sequence[str] = ()) -> None:
+    """Remember what `command` was shown to do, by its plan's id where it has one. Never fails its caller.
+
+    `what` is told as it is; it counts as long as nothing of what the plan was made from has changed.
+    """
+    made_from = [layout.summary, layout.jobs / "*.json", layout.journal]
+    with contextlib.suppress(TuneloopError, OSError):
+        files = [layout.relative(path) for path in made_from]
+        value = {
+            "schema": "tuneloop.shown/1",
+            "experiment": str(layout.folder),
+            "command": command,
+            "plan": plan,
+            "runs": list(runs),
+            "what": what,
+            "time": time.time(),
+            "files": files,
+            "fingerprint": fingerprint(layout.folder, files),
+        }
+        write_json(plan_file(layout.folder), value, sync=False)
+
+
+def estimate(plan: Plan, cluster: str) -> str:
+    """Return a plan in a few words: `8 jobs of 1 CPU at most, about 18 min of 2 h on local`."""
+    if not plan.jobs:
+        return "nothing to hand over"
+    gpus = max(job.shape.gpus for job in plan.jobs)
+    hardware = counted(gpus, "GPU") if gpus else counted(max(job.shape.cpus for job in plan.jobs), "CPU")
+    time_and_budget = duration(plan.hours * 3600)
+    if plan.budget_hours is not None:
+        time_and_budget += f" of {plan.budget_hours:g} h"
+    over = ", over the budget" if plan.over_budget else ""
+    return f"{counted(len(plan.jobs), 'job')} of {hardware} at most, about {time_and_budget} on {cluster}{over}"

@@ -1,0 +1,216 @@
+"""Before a shell command: what passes, what asks and with which reason, and what is none of the guard's business."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hook_support import ROOT, guard
+
+from lab import cli, make_echo, plan_id
+from tuneloop.documents.cache import plan_file
+from tuneloop.hooks.guard import answer
+
+READS = [
+    "tuneloop status",
+    "tuneloop status runs/demo --json",
+    "  tuneloop wait 'runs/two words' --timeout 540",
+    ".venv/bin/tuneloop logs runs/clean retry",
+    'tuneloop sample runs/demo/control "tuneloop cancel my order"',
+    "tuneloop run-experiment runs/demo --dry-run",
+    "tuneloop scaffold-experiment runs/demo --replace r001 --dry-run",
+    "tuneloop cancel runs/demo --dry-run",
+    "tuneloop clean --help",
+    "tuneloop --version",
+    "tuneloop skills status",
+]
+# Written like reading commands, and perhaps more than that.
+UNDECIDED = [
+    "tuneloop status runs/demo | head",
+    "tuneloop status runs/demo > status.txt",
+    "tuneloop status runs/demo; ls",
+    "tuneloop status runs/demo && ls",
+    "tuneloop status $(ls runs)",
+    "tuneloop status `ls runs`",
+    "tuneloop status runs/demo\nls",
+    "tuneloop status runs/*",
+    "PYTHONPATH=. tuneloop status",
+    "/tmp/tuneloop status",
+    "python -m tuneloop status",
+    "tuneloop status 'runs/demo",
+    "tuneloop run-experiment $EXP --dry-run",
+    "tuneloop design-experiment runs/x --question 'does it help?'",
+    "tuneloop frobnicate",
+    "cd ~/tuneloop && make clean",
+    "git clone https://example.org/tuneloop && ls",
+    "ls",
+]
+ASKS = [
+    "tuneloop run-experiment runs/demo --yes 4f2a1b22",
+    "tuneloop run-inspect runs/demo --yes 4f2a1b22",
+    "tuneloop run-sometool runs/demo",
+    "tuneloop retry runs/demo --failed",
+    "tuneloop cancel runs/demo",
+    "tuneloop clean runs/demo --keep best --yes 4f2a1b22",
+    "tuneloop scaffold-experiment runs/demo --replace r001",
+    "tuneloop export runs/demo/r001@0 out --replace",
+    "tuneloop status runs/demo && tuneloop cancel runs/demo",
+    "tuneloop status runs/demo\ntuneloop cancel runs/demo",
+    "tuneloop \\\n  cancel runs/demo",
+    "env X=1 tuneloop cancel runs/demo",
+    "X=a/tuneloop tuneloop cancel runs/demo",
+    "nohup ./.venv/bin/tuneloop cancel runs/demo &",
+    "'/two words/tuneloop' cancel runs/demo",
+    "python -m tuneloop cancel runs/demo",
+    "python3 -m tuneloop.cli.main cancel runs/demo",
+    "bash -c 'tuneloop cancel runs/demo'",
+    "bash -c \"bash -c 'tuneloop cancel runs/demo'\"",
+    "eval tuneloop cancel runs/demo",
+    "echo $(tuneloop cancel runs/demo)",
+    "echo `tuneloop cancel runs/demo`",
+    'tuneloop status "$(tuneloop cancel runs/demo)"',
+    "(tuneloop cancel runs/demo)",
+    "if true; then tuneloop cancel runs/demo; fi",
+    "bash <<'END'\ntuneloop cancel runs/demo\nEND",
+    'tuneloop can"cel" runs/demo',
+    "ls runs | xargs tuneloop cancel",
+    "echo cancel runs/demo | xargs tuneloop",
+    "TOOL=tuneloop; $TOOL cancel runs/demo",
+    "$(which tuneloop) cancel runs/demo",
+    "for act in cancel; do tuneloop $act runs/demo; done",
+    "alias t=tuneloop; t cancel runs/demo",
+    "echo it's; tuneloop cancel runs/demo",
+    # `--dry-run` that is a value, or an argument
+    "tuneloop run-experiment runs/demo --yes --dry-run",
+    "tuneloop cancel runs/demo -- --dry-run",
+]
+
+
+@pytest.mark.parametrize("command", READS)
+def test_reading_commands_pass(command: str, tmp_path: Path) -> None:
+    assert decision(command, tmp_path) == "allow"
+
+
+@pytest.mark.parametrize("command", UNDECIDED)
+def test_whatever_else_is_left_to_the_client(command: str, tmp_path: Path) -> None:
+    assert decision(command, tmp_path) is None
+
+
+@pytest.mark.parametrize("command", ASKS)
+def test_submitting_cancelling_and_deleting_asks(command: str, tmp_path: Path) -> None:
+    assert decision(command, tmp_path) == "ask"
+
+
+def decision(command: str, folder: Path) -> object:
+    said = answer({"cwd": str(folder), "tool_input": {"command": command}})
+    if said is None:
+        return None
+    output = said["hookSpecificOutput"]
+    assert isinstance(output, dict)
+    return output["permissionDecision"]
+
+
+def test_the_launcher_says_what_the_guard_decides(tmp_path: Path) -> None:
+    assert guard("tuneloop status", tmp_path).decision == "allow"
+    assert guard("tuneloop cancel runs/demo", tmp_path).decision == "ask"
+    assert guard("tuneloop frobnicate", tmp_path) == (0, "", "")
+
+
+def test_no_dry_run_is_told(tmp_path: Path) -> None:
+    asked = guard("tuneloop run-experiment runs/demo", tmp_path)
+    assert asked.reason == (
+        "Tuneloop: run-experiment runs/demo: no dry run of it is known; `--dry-run` shows what it would do"
+    )
+
+
+@pytest.fixture(scope="module")
+def scaffolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with an experiment in `runs/two words` that has a budget of 2 hours."""
+    project = tmp_path_factory.mktemp("project")
+    make_echo(project / "runs" / "two words", rest="budget: {hours: 2}\n")
+    return project
+
+
+@pytest.mark.slow
+def test_the_question_tells_the_plan_while_it_holds(scaffolded: Path) -> None:
+    experiment = scaffolded / "runs" / "two words"
+    plan = plan_id(experiment)
+    said = guard(f"tuneloop run-experiment 'runs/two words' --yes {plan}", scaffolded).reason
+    assert said.startswith("Tuneloop: run-experiment runs/two words: 8 jobs of 1 CPU at most, about "), said
+    assert " of 2 h on local" in said
+    assert said.endswith(f"; plan {plan}, shown just now")
+
+    through = guard(f"cd runs && tuneloop run-experiment 'two words' --yes {plan}", scaffolded).reason
+    assert f"plan {plan}, shown just now" in through
+    other = guard("tuneloop run-experiment 'runs/two words' --yes 00000000", scaffolded).reason
+    assert "plan 00000000 is not the one shown last (8 jobs" in other
+    assert "no dry run" in guard("tuneloop clean 'runs/two words'", scaffolded).reason
+
+    summary = experiment / "experiment_summary.md"
+    whole = summary.read_text()
+    summary.write_text(whole + "\nA note.\n")
+    assert f"plan {plan}" in guard("tuneloop run-experiment 'runs/two words'", scaffolded).reason
+    summary.write_text(whole.replace("hours: 2", "hours: 3"))
+    assert "has changed since its dry run" in guard("tuneloop run-experiment 'runs/two words'", scaffolded).reason
+    summary.write_text(whole)
+    assert f"plan {plan}" in guard("tuneloop run-experiment 'runs/two words'", scaffolded).reason
+
+
+@pytest.mark.slow
+def test_a_plan_to_cancel_names_its_runs(scaffolded: Path) -> None:
+    cli("cancel", scaffolded / "runs" / "two words", "control", "--dry-run")
+    assert "ends 0 jobs" in guard("tuneloop cancel 'runs/two words' control", scaffolded).reason
+    assert "was about other runs" in guard("tuneloop cancel 'runs/two words'", scaffolded).reason
+
+
+@pytest.mark.slow
+def test_a_cache_that_cannot_be_written_fails_no_command(scaffolded: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    experiment = scaffolded / "runs" / "two words"
+    for command in (["run-experiment", experiment, "--dry-run"], ["status", experiment]):
+        cli(*command, env={"XDG_STATE_HOME": str(blocked)})
+
+
+def remember(project: Path, **changed: object) -> None:
+    """Remember a plan of an experiment without files in `project`/x."""
+    (project / "x").mkdir(exist_ok=True)
+    value = {
+        "experiment": str(project / "x"),
+        "command": "retry",
+        "plan": "4f2a1b22",
+        "runs": [],
+        "what": "8 jobs",
+        "time": time.time() - 200,
+        "files": [],
+        "fingerprint": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    }
+    entry = plan_file(project / "x")
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    entry.write_text(json.dumps(value | changed))
+
+
+def test_what_is_remembered_is_told_in_one_plain_line(tmp_path: Path) -> None:
+    remember(tmp_path)
+    asked = guard("tuneloop retry x --failed --yes 4f2a1b22", tmp_path)
+    assert asked.reason == "Tuneloop: retry x: 8 jobs; plan 4f2a1b22, shown 3 min ago"
+    remember(tmp_path, what="8 jobs\x1b[2J\n`rm -rf`" + "long " * 100)
+    reason = guard("tuneloop retry x --failed", tmp_path).reason
+    assert len(reason) < 200
+    assert not set("\x1b\n`") & set(reason)
+
+
+@pytest.mark.parametrize("broken", [{"time": "soon"}, {"files": 3}, {"runs": None}, {"what": None, "plan": 1}])
+def test_a_broken_memory_still_asks(broken: dict[str, object], tmp_path: Path) -> None:
+    remember(tmp_path, **broken)
+    assert guard("tuneloop retry x --failed", tmp_path).decision == "ask"
+
+
+def test_nothing_is_asked_in_the_packs_own_checkout(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    assert guard("tuneloop cancel runs/demo", tmp_path / "runs").decision == "ask"
+    (tmp_path / ".claude-plugin").mkdir()
+    (tmp_path / ".claude-plugin" / "plugin.json").write_text('{"name": "another"}')
+    assert guard("tuneloop cancel runs/demo", tmp_path / "runs").decision == "ask"
+    (tmp_path / ".claude-plugin" / "plugin.json").write_bytes((ROOT / ".claude-plugin" / "plugin.json").read_bytes())
+    assert guard("tuneloop cancel runs/demo", tmp_path / "runs") == (0, "", "")

@@ -1,0 +1,176 @@
+"""The launcher: silent and out of the way whatever is missing; in its blocking mode a block whatever is missing."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hook_support import ROOT, call, copied_pack, settings_line, shell_event
+
+# A hook that lets one command pass, blocks all others as a hook may (2), and breaks on request.
+BLOCKER = '''\
+"""A hook for tests."""
+
+import os
+import signal
+import sys
+import time
+
+
+def answer(event):
+    command = event["tool_input"]["command"]
+    if command == "break":
+        raise RuntimeError("broken on request")
+    if command == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if command == "hang":
+        time.sleep(60)
+    if command == "end":
+        os._exit(7)
+    if command != "harmless":
+        sys.stderr.write("not this one\\n")
+        sys.exit(2)
+    return None
+'''
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    """A pack with a hook `blocker`, in a folder whose name has a space; a second is enough for its hooks."""
+    folder = copied_pack(tmp_path / "the pack")
+    (folder / "lib" / "tuneloop" / "hooks" / "blocker.py").write_text(BLOCKER)
+    launch = folder / "hooks" / "launch"
+    text = launch.read_text()
+    assert "seconds=5 " in text
+    launch.write_text(text.replace("seconds=5 ", "seconds=1 "))
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+def must(pack: Path) -> str:
+    """Return the settings line of a hook that must block."""
+    return f'"{pack}/hooks/launch" --must blocker || exit 2'
+
+
+def test_a_hook_that_must_block_lets_pass_what_it_finds_harmless(pack: Path, project: Path) -> None:
+    assert call(must(pack), shell_event("harmless", project), project) == (0, "", "")
+
+
+def test_a_hook_that_must_block_gives_its_reason(pack: Path, project: Path) -> None:
+    assert call(must(pack), shell_event("rm", project), project) == (2, "", "not this one\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("break", "RuntimeError: broken on request"),
+        ("die", "it was killed"),
+        ("hang", "it was killed, or took more than 1 s"),
+        ("end", "it ended with 7"),
+    ],
+)
+def test_every_fault_of_a_hook_that_must_block_blocks(command: str, reason: str, pack: Path, project: Path) -> None:
+    answer = call(must(pack), shell_event(command, project), project)
+    assert answer.code == 2
+    assert reason in answer.complained
+
+
+@pytest.mark.parametrize("event", ["", "no JSON", "[]", "{}", '{"tool_input": "x"}', "\udcff", "{" * 5000])
+def test_an_event_that_cannot_be_read_blocks(event: str, pack: Path, project: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", must(pack)],
+        input=event.encode(errors="surrogateescape"),
+        cwd=project,
+        env=os.environ | {"CLAUDE_PROJECT_DIR": str(project)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"this is blocked" in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["launcher", "module", "library", "Python", "permission"])
+def test_whatever_is_missing_blocks(missing: str, pack: Path, project: Path) -> None:
+    environment = {}
+    if missing == "launcher":
+        (pack / "hooks" / "launch").unlink()
+    elif missing == "module":
+        (pack / "lib" / "tuneloop" / "hooks" / "blocker.py").unlink()
+    elif missing == "library":
+        shutil.rmtree(pack / "lib")
+    elif missing == "Python":
+        environment["TUNELOOP_PYTHON"] = "/nowhere/python"
+    else:
+        (pack / "hooks" / "launch").chmod(0o644)
+    answer = call(must(pack), shell_event("harmless", project), project, **environment)
+    assert answer.code == 2
+    assert answer.complained
+
+
+def test_a_killed_launcher_blocks(pack: Path, project: Path) -> None:
+    launch = pack / "hooks" / "launch"
+    launch.write_text(launch.read_text().replace("name=$1\n", "name=$1\nkill -9 $$\n"))
+    assert call(must(pack), shell_event("harmless", project), project).code == 2
+
+
+def test_even_a_hook_that_must_block_is_silent_in_the_packs_own_checkout(pack: Path, project: Path) -> None:
+    shutil.copytree(ROOT / ".claude-plugin", project / ".claude-plugin")
+    assert call(must(pack), shell_event("rm", project), project) == (0, "", "")
+
+
+@pytest.mark.parametrize("command", ["break", "die", "hang", "end", "rm"])
+def test_no_fault_of_another_hook_is_noticed(command: str, pack: Path, project: Path) -> None:
+    line = f'"{pack}/hooks/launch" blocker'
+    assert call(line, shell_event(command, project), project) == (0, "", "")
+
+
+@pytest.mark.parametrize("missing", ["library", "Python", "HOME"])
+def test_the_packs_hooks_are_silent_where_something_is_missing(missing: str, pack: Path, project: Path) -> None:
+    environment = {"TUNELOOP_PYTHON": "/nowhere/python"} if missing == "Python" else {}
+    if missing == "library":
+        shutil.rmtree(pack / "lib")
+    for name in ("PreToolUse", "SessionStart"):
+        line = settings_line(name, pack)
+        if missing == "HOME":
+            line = f"unset HOME XDG_STATE_HOME; {line}"
+            event = shell_event("ls tuneloop", project)
+        else:
+            event = shell_event("tuneloop cancel x", project)
+        assert call(line, event, project, **environment) == (0, "", "")
+
+
+def test_python_is_not_started_where_there_is_nothing_to_guard(pack: Path, project: Path, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ntouch '{tmp_path}/started'\n")
+    python.chmod(0o755)
+    asked = {"TUNELOOP_PYTHON": str(python), "XDG_STATE_HOME": str(tmp_path / "empty")}
+    event = json.dumps({"tool_input": {"command": "ls"}})
+    call(settings_line("PreToolUse", pack), event, project, **asked)
+    call(settings_line("SessionStart", pack), "{}", project, **asked)
+    assert not (tmp_path / "started").exists()
+    call(settings_line("PreToolUse", pack), shell_event("tuneloop status", project), project, **asked)
+    assert (tmp_path / "started").exists()
+
+
+def test_a_wheels_layout_is_found(pack: Path, project: Path, tmp_path: Path) -> None:
+    library = tmp_path / "site packages" / "tuneloop"
+    shutil.copytree(pack / "lib" / "tuneloop", library)
+    shutil.copytree(pack / "hooks", library / "pack" / "hooks")
+    line = settings_line("PreToolUse", library / "pack")
+    assert call(line, shell_event("tuneloop cancel x", project), project).decision == "ask"
+
+
+def test_a_project_cannot_lend_the_hooks_its_own_modules(pack: Path, project: Path) -> None:
+    for name in ("json.py", "tuneloop.py", "sitecustomize.py"):
+        (project / name).write_text("raise SystemExit(9)\n")
+    line = settings_line("PreToolUse", pack)
+    answer = call(line, shell_event("tuneloop cancel x", project), project, PYTHONPATH=str(project))
+    assert answer.decision == "ask"

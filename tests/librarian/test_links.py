@@ -1,0 +1,356 @@
+"""What is linked, repaired and taken away, and that nothing of anybody else's is touched."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from librarian_support import linked, make_pack, state, wish, write
+
+from tuneloop.documents.errors import BusyError, InputError, MissingError
+from tuneloop.librarian import acts
+from tuneloop.librarian.health import faults, plan_warnings
+from tuneloop.librarian.links import LinkPlan, plan_link, plan_unlink
+from tuneloop.librarian.pack import Pack, read_pack
+from tuneloop.librarian.settings import additions
+from tuneloop.librarian.target import for_project, for_user
+
+DEFAULT = {
+    "skills/plan-it",
+    "skills/do-it",
+    "skills/look-at-it",
+    "skills/clean-up",
+    "commands/speckit-plan.md",
+    "commands/speckit.plan.md",
+    "commands/overview.md",
+    "agents/reader.md",
+}
+
+
+def link(pack: Pack, project: Path, *words: str, **more: object) -> LinkPlan:
+    return acts.link(pack, for_project(project, project), wish(*words, **more))
+
+
+def unlink(project: Path, *words: str, pack: Pack | None = None) -> LinkPlan:
+    return acts.unlink(for_project(project, project), list(words), pack)
+
+
+def left(plan: LinkPlan) -> dict[str, str]:
+    return {step.place: step.why for step in plan.left}
+
+
+# What is linked
+
+
+def test_without_names_the_default_categories_commands_and_agents_are_linked(pack: Pack, project: Path) -> None:
+    link(pack, project)
+    assert linked(project) == DEFAULT
+
+
+def test_a_skill_brings_all_it_requires_and_no_commands(pack: Pack, project: Path) -> None:
+    link(pack, project, "do-it")
+    assert linked(project) == {"skills/do-it", "skills/look-at-it"}
+
+
+def test_a_category_brings_its_skills_commands_and_agents(pack: Pack, project: Path) -> None:
+    link(pack, project, "sharing")
+    others = {place for place in DEFAULT if not place.startswith("skills/")}
+    assert linked(project) == {"skills/publish-it", "skills/look-at-it"} | others
+
+
+def test_linking_adds_to_what_is_linked(pack: Pack, project: Path) -> None:
+    link(pack, project, "look-at-it")
+    link(pack, project, "clean-up")
+    assert linked(project) == {"skills/look-at-it", "skills/clean-up"}
+
+
+def test_an_unknown_name_links_nothing(pack: Pack, project: Path) -> None:
+    with pytest.raises(MissingError) as caught:
+        link(pack, project, "plan-itt")
+    assert "did you mean `plan-it`?" in str(caught.value)
+    assert state(project) == {}
+
+
+def test_linking_again_changes_nothing(pack: Pack, project: Path) -> None:
+    link(pack, project, additions=additions(pack.root, ["Bash(tuneloop status:*)"]), merge=True)
+    before, times = state(project), {path: path.lstat().st_mtime_ns for path in project.rglob("*")}
+    again = link(pack, project, additions=additions(pack.root, ["Bash(tuneloop status:*)"]), merge=True)
+    assert not again.to_do
+    assert state(project) == before
+    assert {path: path.lstat().st_mtime_ns for path in project.rglob("*")} == times
+
+
+def test_links_are_relative_within_one_checkout_and_absolute_between_two(tmp_path: Path) -> None:
+    root = make_pack(tmp_path / "both" / "tools")
+    inside, outside = tmp_path / "both" / "lab", tmp_path / "elsewhere"
+    (tmp_path / "both" / ".git").mkdir()
+    for project in (inside, outside):
+        project.mkdir()
+        link(read_pack(root), project, "look-at-it")
+    assert not (inside / ".claude/skills/look-at-it").readlink().is_absolute()
+    assert (outside / ".claude/skills/look-at-it").readlink() == root / "skills/experiment/look-at-it"
+    (tmp_path / "both").rename(tmp_path / "moved")
+    assert linked(tmp_path / "moved" / "lab") == {"skills/look-at-it"}
+
+
+def test_the_dotted_name_is_a_file_that_sends_to_the_command(pack: Pack, project: Path) -> None:
+    link(pack, project)
+    path = project / ".claude/commands/speckit.plan.md"
+    assert not path.is_symlink()
+    text = path.read_text()
+    assert "disable-model-invocation: true" in text
+    assert "@.claude/commands/speckit-plan.md" in text
+    assert "$ARGUMENTS" in text
+
+
+def test_the_person_s_own_folder_can_be_linked(pack: Pack, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    acts.link(pack, for_user(), wish())
+    assert linked(home) == DEFAULT
+    assert f"@{home}/.claude/commands/speckit-plan.md" in (home / ".claude/commands/speckit.plan.md").read_text()
+    acts.unlink(for_user(), [], None)
+    assert not (home / ".claude").exists()
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(home / "config"))
+    acts.link(pack, for_user(), wish("look-at-it"))
+    assert (home / "config/skills/look-at-it/SKILL.md").is_file()
+
+
+def test_a_home_is_no_project(pack: Pack, home: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        link(pack, home)
+    assert "--user" in str(caught.value)
+
+
+# What is taken away
+
+
+@pytest.mark.parametrize("more", [{}, {"copy": True}], ids=["links", "copies"])
+def test_link_then_unlink_leaves_the_project_as_it_was(pack: Pack, project: Path, more: dict[str, bool]) -> None:
+    write(project / ".claude/settings.json", '{ "model":"opus",\n"hooks": {}}').chmod(0o600)
+    write(project / ".claude/skills/mine/SKILL.md", "# mine")
+    (project / ".claude/agents").mkdir(mode=0o700)
+    (project / "link").symlink_to("nowhere")
+    before = state(project)
+    link(pack, project, additions=additions(pack.root, ["Bash(tuneloop status:*)"]), merge=True, **more)
+    assert DEFAULT < linked(project)
+    assert "hooks/launch" in (project / ".claude/settings.json").read_text()
+    assert state(project) != before
+    unlink(project)
+    assert state(project) == before
+
+
+def test_what_was_put_beside_the_links_stays(pack: Pack, project: Path) -> None:
+    link(pack, project)
+    write(project / ".claude/skills/mine/SKILL.md", "# mine")
+    unlink(project)
+    files = {path for path, (_, holds) in state(project).items() if holds is not None}
+    assert files == {".claude/skills/mine/SKILL.md"}
+
+
+def test_a_skill_that_another_needs_is_not_unlinked(pack: Pack, project: Path) -> None:
+    link(pack, project, "plan-it")
+    before = state(project)
+    with pytest.raises(InputError) as caught:
+        unlink(project, "look-at-it", pack=pack)
+    text = str(caught.value)
+    assert "`do-it` needs `look-at-it`" in text
+    assert "`plan-it` needs `do-it`" in text
+    assert "tuneloop skills unlink look-at-it do-it plan-it" in text
+    assert state(project) == before
+    unlink(project, "look-at-it", "do-it", "plan-it", pack=pack)
+    assert state(project) == {}
+
+
+def test_one_skill_is_unlinked_and_the_rest_stays(pack: Pack, project: Path) -> None:
+    link(pack, project)
+    unlink(project, "clean-up", pack=pack)
+    assert linked(project) == DEFAULT - {"skills/clean-up"}
+    with pytest.raises(MissingError):
+        unlink(project, "clean-up", pack=pack)
+
+
+def test_unlinking_where_nothing_is_linked_does_nothing(project: Path) -> None:
+    assert not unlink(project).to_do
+    assert state(project) == {}
+
+
+# What is repaired
+
+
+def test_links_follow_the_pack_when_it_moves(pack: Pack, project: Path, tmp_path: Path) -> None:
+    wanted = additions(pack.root, [])
+    link(pack, project, additions=wanted, merge=True)
+    moved = read_pack(pack.root.rename(tmp_path / "moved"))
+    assert linked(project) == {"commands/speckit.plan.md"}  # the one that is no link
+    plan = link(moved, project, additions=additions(moved.root, []))
+    assert linked(project) == DEFAULT
+    assert "it leads nowhere: the pack was moved" in {step.why for step in plan.steps}
+    settings = (project / ".claude/settings.json").read_text()
+    assert str(tmp_path / "moved/hooks/launch") in settings
+    assert str(pack.root / "hooks") not in settings
+    unlink(project)
+    assert state(project) == {}
+
+
+def test_a_removed_link_is_made_again(pack: Pack, project: Path) -> None:
+    link(pack, project)
+    (project / ".claude/skills/do-it").unlink()
+    shutil.rmtree(project / ".claude/commands")
+    link(pack, project, "do-it")
+    assert linked(project) == DEFAULT
+
+
+def test_what_left_the_pack_is_unlinked(pack: Pack, project: Path) -> None:
+    link(pack, project)
+    shutil.rmtree(pack.root / "skills/lifecycle/clean-up")
+    link(read_pack(pack.root), project)
+    assert linked(project) == DEFAULT - {"skills/clean-up"}
+    assert not (project / ".claude/skills/clean-up").is_symlink()
+
+
+def test_copies_are_brought_up_to_date_and_keep_what_a_person_changed(pack: Pack, project: Path) -> None:
+    link(pack, project, copy=True)
+    assert not any(path.is_symlink() for path in (project / ".claude").rglob("*"))
+    assert os.access(project / ".claude/skills/plan-it/scripts/ask.sh", os.X_OK)
+    for name in ("do-it", "look-at-it"):
+        skill = pack.root / f"skills/experiment/{name}/SKILL.md"
+        skill.write_text(f"{skill.read_text()}\nA new line.\n")
+    changed = project / ".claude/skills/look-at-it/SKILL.md"
+    changed.write_text("mine now")
+    plan = link(read_pack(pack.root), project)
+    assert "A new line." in (project / ".claude/skills/do-it/SKILL.md").read_text()
+    assert changed.read_text() == "mine now"
+    assert list(left(plan)) == ["skills/look-at-it"]
+    unlink(project)
+    assert linked(project) == {"skills/look-at-it"}
+
+
+def test_what_python_caches_in_a_copy_is_no_change(pack: Pack, project: Path) -> None:
+    link(pack, project, "plan-it", copy=True)
+    write(project / ".claude/skills/plan-it/scripts/__pycache__/ask.pyc", "cached")
+    assert not link(pack, project, "plan-it").left
+    unlink(project)
+    assert state(project) == {}
+
+
+def test_without_links_on_the_disk_copies_do(pack: Pack, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(1, "Operation not permitted")  # what FAT says
+
+    with monkeypatch.context() as without:
+        without.setattr(os, "symlink", refuse)
+        link(pack, project)
+        assert linked(project) == DEFAULT
+        assert not link(pack, project).to_do
+    assert not link(pack, project).to_do, "a copy stays a copy until it is unlinked"
+    unlink(project)
+    assert state(project) == {}
+
+
+# What is told
+
+
+def test_faults_tell_what_is_wrong_and_what_mends_it(pack: Pack, project: Path) -> None:
+    target = for_project(project, project)
+    found = list(faults(plan_link(pack, target, wish(repair=True))))
+    assert [fault.message for fault in found] == [f"nothing is linked in {project}/.claude"]
+    link(pack, project, "do-it")
+    assert list(faults(plan_link(pack, target, wish(repair=True)))) == []
+    (project / ".claude/skills/do-it").unlink()
+    (fault,) = faults(plan_link(pack, target, wish(repair=True)))
+    assert fault.message == "skills/do-it is not here: it was linked and is gone"
+    assert fault.hint == f"`tuneloop skills link do-it --project {project}`"
+    make_pack(pack.root, version="0.2.0")
+    told = [fault.message for fault in faults(plan_link(pack, target, wish(repair=True)))]
+    assert "linked from version 0.1.0, the pack is 0.2.0" in told
+
+
+def test_a_skill_of_the_person_hides_the_project_s(pack: Pack, project: Path, home: Path) -> None:
+    write(home / ".claude/skills/do-it/SKILL.md", "# mine")
+    (said,) = plan_warnings(link(pack, project))
+    assert "hides the project's `do-it`" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"home": {"enabledPlugins": {"tuneloop@lab": True}}}, True),
+        ({"project": {"enabledPlugins": {"tuneloop@lab": True}}}, True),
+        ({"home": {"enabledPlugins": {"tuneloop@lab": True}}, "project": {"enabledPlugins": {"tuneloop@lab": False}}}, False),
+        ({"home": {"enabledPlugins": {"another@lab": True}}}, False),
+        ({"home": ["not settings"]}, False),
+    ],
+)
+def test_the_plugin_beside_the_links_is_told(
+    pack: Pack, project: Path, home: Path, settings: dict[str, object], told: bool
+) -> None:
+    for name, value in settings.items():
+        write((home if name == "home" else project) / ".claude/settings.json", json.dumps(value))
+    assert any("listed twice" in said for said in plan_warnings(link(pack, project))) == told
+
+
+@pytest.mark.parametrize("mark", [".specify/integration.json", ".specify/init-options.json", ".claude/skills/speckit-plan/SKILL.md"])
+def test_where_spec_kit_was_set_up_its_commands_win(pack: Pack, project: Path, mark: str) -> None:
+    link(pack, project)
+    write(project / mark, "{}")
+    plan = link(pack, project)
+    assert linked(project) - {"skills/speckit-plan"} == {place for place in DEFAULT if "speckit" not in place}
+    assert any(mark.partition("/SKILL")[0] in said for said in plan_warnings(plan))
+
+
+def test_a_folder_that_only_our_commands_made_is_not_spec_kit_s(pack: Pack, project: Path) -> None:
+    write(project / ".specify/memory/constitution.md", "# Ours")
+    link(pack, project)
+    assert linked(project) == DEFAULT
+
+
+def test_a_plan_changes_nothing(pack: Pack, project: Path) -> None:
+    target = for_project(project, project)
+    assert plan_link(pack, target, wish()).changes
+    assert state(project) == {}
+    link(pack, project)
+    before = state(project)
+    assert plan_unlink(target).changes
+    assert state(project) == before
+
+
+# The pack's own checkout
+
+
+def test_a_checkout_of_the_pack_gets_relative_links_and_no_manifest(pack: Pack) -> None:
+    link(pack, pack.root)
+    assert linked(pack.root) == DEFAULT
+    assert {path.name for path in (pack.root / ".claude").iterdir()} == {"skills", "commands", "agents"}
+    assert (pack.root / ".claude/skills/do-it").readlink() == Path("../../skills/experiment/do-it")
+    assert not link(pack, pack.root).to_do
+
+
+def test_a_checkout_of_the_pack_is_repaired(pack: Pack) -> None:
+    link(pack, pack.root)
+    (pack.root / ".claude/skills/do-it").unlink()
+    (pack.root / ".claude/commands/speckit.plan.md").write_text("older")
+    write(pack.root / ".claude/commands/mine.md", "mine")
+    shutil.rmtree(pack.root / "skills/lifecycle/clean-up")
+    link(read_pack(pack.root), pack.root)
+    assert linked(pack.root) == DEFAULT - {"skills/clean-up"} | {"commands/mine.md"}
+    assert not (pack.root / ".claude/skills/clean-up").is_symlink()
+    assert "@.claude" in (pack.root / ".claude/commands/speckit.plan.md").read_text()
+
+
+def test_this_repository_has_the_links_that_link_makes() -> None:
+    root = Path(__file__).parents[2]
+    plan = plan_link(read_pack(root), for_project(root, root), wish())
+    assert len(plan.steps) >= 9
+    assert plan.target.own
+    assert {step.place: step.act for step in plan.steps if step.act != "keep"} == {}
+
+
+def test_two_at_once_wait_for_each_other(pack: Pack, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuneloop.documents import cache
+    from tuneloop.documents.locks import exclusive
+
+    monkeypatch.setattr(acts, "_WAIT", 0.05)
+    with exclusive(cache.links_lock(project / ".claude"), wait=1, busy="held"), pytest.raises(BusyError):
+        link(pack, project)
+    assert state(project) == {}
+    link(pack, project)
