@@ -65,14 +65,14 @@ def link_pack(
       tuneloop skills link --dry-run
     """
     from tuneloop.librarian import acts
-    from tuneloop.librarian.links import Wish, plan_link
+    from tuneloop.librarian.links import Wish
 
     target = _target(project, user=user)
     pack = _pack(target)
     _refuse(target, with_settings=with_settings, as_copy=as_copy)
     wish = Wish(words or [], as_copy, _additions(target, pack), merge=with_settings)
     new_folder = not (target.base / "skills").exists()
-    plan = plan_link(pack, target, wish) if dry_run else acts.link(pack, target, wish)
+    plan = acts.link(pack, target, wish, act=not dry_run)
     if as_json:
         write_json(_data(plan, written=not dry_run))
         return
@@ -98,14 +98,13 @@ def unlink_pack(
       tuneloop skills unlink --dry-run
     """
     from tuneloop.librarian import acts
-    from tuneloop.librarian.links import plan_unlink
 
     target = _target(project, user=user)
     if target.own:
         hint = "`git status` shows what is not as it was committed"
         raise InputError(Problem("this is the pack's own checkout: its links are a part of it", target.base, hint=hint))
     pack = _pack(target, needed=False)
-    plan = plan_unlink(target, words or [], pack) if dry_run else acts.unlink(target, words or [], pack)
+    plan = acts.unlink(target, words or [], pack, act=not dry_run)
     if as_json:
         write_json(_data(plan, written=not dry_run))
         return
