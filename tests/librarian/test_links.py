@@ -276,7 +276,13 @@ def test_a_skill_of_the_person_hides_the_project_s(pack: Pack, project: Path, ho
     [
         ({"home": {"enabledPlugins": {"tuneloop@lab": True}}}, True),
         ({"project": {"enabledPlugins": {"tuneloop@lab": True}}}, True),
-        ({"home": {"enabledPlugins": {"tuneloop@lab": True}}, "project": {"enabledPlugins": {"tuneloop@lab": False}}}, False),
+        (
+            {
+                "home": {"enabledPlugins": {"tuneloop@lab": True}},
+                "project": {"enabledPlugins": {"tuneloop@lab": False}},
+            },
+            False,
+        ),
         ({"home": {"enabledPlugins": {"another@lab": True}}}, False),
         ({"home": ["not settings"]}, False),
     ],
@@ -289,7 +295,9 @@ def test_the_plugin_beside_the_links_is_told(
     assert any("listed twice" in said for said in plan_warnings(link(pack, project))) == told
 
 
-@pytest.mark.parametrize("mark", [".specify/integration.json", ".specify/init-options.json", ".claude/skills/speckit-plan/SKILL.md"])
+@pytest.mark.parametrize(
+    "mark", [".specify/integration.json", ".specify/init-options.json", ".claude/skills/speckit-plan/SKILL.md"]
+)
 def test_where_spec_kit_was_set_up_its_commands_win(pack: Pack, project: Path, mark: str) -> None:
     link(pack, project)
     write(project / mark, "{}")

@@ -84,7 +84,9 @@ def test_the_very_link_made_by_hand_is_used_and_stays(pack: Pack, project: Path)
 
 
 @pytest.mark.parametrize("name", ["", "skills", "commands", "agents"], ids=["claude", "skills", "commands", "agents"])
-def test_nothing_is_written_through_a_folder_that_is_a_link(pack: Pack, project: Path, tmp_path: Path, name: str) -> None:
+def test_nothing_is_written_through_a_folder_that_is_a_link(
+    pack: Pack, project: Path, tmp_path: Path, name: str
+) -> None:
     other = tmp_path / "other"
     other.mkdir()
     folder = project / ".claude" / name
