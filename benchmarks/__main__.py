@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import many_runs, overhead, reading, scaffolding, startup
+from benchmarks import hooks, many_runs, overhead, reading, scaffolding, startup
 
 _ALL = {
     "reading": reading.measure,
@@ -10,6 +10,7 @@ _ALL = {
     "many-runs": many_runs.measure,
     "scaffolding": scaffolding.measure,
     "overhead": overhead.measure,
+    "hooks": hooks.measure,
 }
 
 

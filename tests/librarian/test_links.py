@@ -132,7 +132,7 @@ def test_link_then_unlink_leaves_the_project_as_it_was(pack: Pack, project: Path
     (project / "link").symlink_to("nowhere")
     before = state(project)
     link(pack, project, additions=additions(pack.root, ["Bash(tuneloop status:*)"]), merge=True, **more)
-    assert DEFAULT < linked(project)
+    assert linked(project) > DEFAULT
     assert "hooks/launch" in (project / ".claude/settings.json").read_text()
     assert state(project) != before
     unlink(project)

@@ -1,15 +1,11 @@
 """A call killed before any of its acts on the disk is finished by the next one, and nothing of it is left over."""
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from librarian_support import make_pack, state, write
-
-from tuneloop.librarian.pack import read_pack
+from librarian_support import make_pack, write
 
 # Does an act in a child that ends itself before its n-th act on the disk, for n from 1 until it comes through; says
 # after each what a next whole call makes of it. Forked, for starting Python each time would take minutes.

@@ -4,6 +4,8 @@ All are `flock` on a file that stays where it is. `exclusive` is for commands, `
 children inherit it: the lock is held as long as any of them lives.
 """
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import os

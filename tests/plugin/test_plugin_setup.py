@@ -1,0 +1,113 @@
+"""`bin/tuneloop-setup`: what it would do, what it does once, and that a killed one is repaired by typing it again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ["bin/tuneloop", "bin/tuneloop-setup", "hooks/launch", "scripts/install-torch"]
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    """A pack as the client keeps it, in a folder whose name has a space."""
+    folder = tmp_path / "the pack"
+    for name in ("bin", ".claude-plugin", "lib", "scripts"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    # What the library needs is lent by this environment, so that nothing but the build's own tool is downloaded.
+    lent = sysconfig.get_path("purelib")
+    return os.environ | {"XDG_DATA_HOME": str(tmp_path / "the data"), "PYTHON": sys.executable, "PYTHONPATH": lent}
+
+
+def setup(pack: Path, tmp_path: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [pack / "bin" / "tuneloop-setup", *words],
+        cwd=tmp_path,
+        env=environment(tmp_path) | more,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_dry_run_shows_every_step_and_does_none(pack: Path, tmp_path: Path) -> None:
+    done = setup(pack, tmp_path, "--with", "train", "--with=eval", "--dry-run", PATH="/usr/bin:/bin", PYTHONPATH="")
+    assert done.returncode == 0, done.stderr
+    venv = tmp_path / "the data" / "tuneloop" / "venv"
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"would run: {sys.executable} -m venv --clear {venv}"
+    assert "install torch==" in lines[1]
+    assert lines[-2].endswith(f"install {pack}[eval,train]")
+    assert not venv.exists()
+
+
+def test_the_core_alone_brings_no_torch(pack: Path, tmp_path: Path) -> None:
+    done = setup(pack, tmp_path, "--dry-run")
+    assert "torch" not in done.stdout
+    assert done.stdout.splitlines()[1].endswith(f"install {pack}")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--with", "everything"], 2, "error: cannot bring `everything`"),
+        (["--with"], 2, "error: cannot bring ``"),
+        (["train"], 2, "error: unknown argument `train`"),
+    ],
+)
+def test_bad_words_are_refused(words: list[str], code: int, message: str, pack: Path, tmp_path: Path) -> None:
+    done = setup(pack, tmp_path, *words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"{message}\n  hint: ")
+
+
+def test_an_old_python_is_refused(pack: Path, tmp_path: Path) -> None:
+    done = setup(pack, tmp_path, PYTHON="/nowhere/python")
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: Python 3.11 or newer is needed")
+
+
+@pytest.mark.slow
+def test_killed_and_typed_again_it_is_whole(pack: Path, tmp_path: Path) -> None:
+    venv = tmp_path / "the data" / "tuneloop" / "venv"
+    with subprocess.Popen(
+        [pack / "bin" / "tuneloop-setup"], cwd=tmp_path, env=environment(tmp_path), start_new_session=True
+    ) as process:
+        while not (venv / "bin" / "python").exists():
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+    tool = [str(pack / "bin" / "tuneloop"), "--version"]
+    before = subprocess.run(tool, cwd=tmp_path, env=environment(tmp_path), capture_output=True, check=False)
+    assert before.returncode == 3
+
+    done = setup(pack, tmp_path)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(pack / "lib")  # the next version of a plugin lies elsewhere
+    after = subprocess.run(tool, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False)
+    assert (after.returncode, after.stderr) == (0, "")
+    assert after.stdout.startswith("tuneloop ")
+
+    shutil.copytree(ROOT / "lib", pack / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    assert setup(pack, tmp_path).stdout == f"all is there already: {venv}\n"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
+def test_scripts_are_plain_shell(name: str, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    assert (ROOT / name).read_text().startswith("#!/bin/sh\n")
+    subprocess.run([shell, "-n", ROOT / name], check=True)
