@@ -1,8 +1,8 @@
 """Does a model read the right skill first? The pack's own skills as an inspect-ai evaluation.
 
-    inspect eval evals/skills.py --model anthropic/claude-sonnet-4-5
+    inspect eval evals/skills.py --model PROVIDER/MODEL
 
-The dataset are the cases in tests/triggering/cases, the tool is inspect-ai's own `skill()`. Nothing but skills can be
+The requests are the cases in tests/triggering/cases, the tool is inspect-ai's own `skill()`. Nothing but skills can be
 called, so no command of a model is ever run.
 """
 

@@ -42,6 +42,7 @@ def test_the_listing_is_what_the_client_prints(tmp_path: Path) -> None:
 def test_a_design_to_report_pass_is_read_in_one_go(pack: Pack) -> None:
     read = budget.on_the_way(pack)
     assert {skill.name for skill in read} >= {*budget.STAGES, "run-torchtune", "scaffold-inspect"}
+    assert {skill.name for skill in pack.chosen(budget.STAGES)} >= budget.DETOURS, "no detour any more"
     assert 10_000 < sum(budget.size(skill) for skill in read) <= budget.PASS
 
 

@@ -9,8 +9,9 @@ from tuneloop.librarian.pack import Agent, Command, Pack, Skill
 LISTING = 4000  # half of the 8,000 that Claude Code gives all listings together with a context of 200,000 tokens
 LISTING_NOW = LISTING * 2 // 3  # a third is left for the skills still to come
 PASS = 24_000  # the Markdown from the design to the report
-SESSION_START = 400  # the text of the hook
+SESSION_START = 400  # what the hook tells when a session begins
 STAGES = ("design-experiment", "scaffold-experiment", "run-experiment", "analyze-experiment")
+DETOURS = {"create-inspect-task"}  # required, and read only where nothing measures the data yet
 
 
 def listing(pack: Pack) -> str:
@@ -28,8 +29,11 @@ def size(skill: Skill) -> int:
 
 
 def on_the_way(pack: Pack) -> tuple[Skill, ...]:
-    """Return what is read from a design to its report: the stages and all that they send their reader to."""
-    return pack.chosen(STAGES)
+    """Return what is read from a design to its report: the stages and all that they send their reader to.
+
+    A detour is left out: most designs have a task.
+    """
+    return tuple(skill for skill in pack.chosen(STAGES) if skill.name not in DETOURS)
 
 
 def _is_listed(command: Command) -> bool:
