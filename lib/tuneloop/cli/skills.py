@@ -11,6 +11,7 @@ from tuneloop.documents.errors import InputError, MissingError, Problem
 if TYPE_CHECKING:
     from tuneloop.librarian.links import LinkPlan
     from tuneloop.librarian.pack import Pack
+    from tuneloop.librarian.settings import Addition
     from tuneloop.librarian.target import Target
 
 Project = Annotated[
@@ -103,8 +104,7 @@ def unlink_pack(
     if target.own:
         hint = "`git status` shows what is not as it was committed"
         raise InputError(Problem("this is the pack's own checkout: its links are a part of it", target.base, hint=hint))
-    pack = _pack(target, needed=False)
-    plan = acts.unlink(target, words or [], pack, act=not dry_run)
+    plan = acts.unlink(target, words or [], _pack_if_any(), act=not dry_run)
     if as_json:
         write_json(_data(plan, written=not dry_run))
         return
@@ -169,15 +169,20 @@ def _target(project: Path | None, *, user: bool) -> "Target":
     return for_user() if user else for_project(Path.cwd(), project)
 
 
-def _pack(target: "Target", *, needed: bool = True) -> Any:
-    """Return the pack: a checkout's own there, else the one that came with the library; None when it may lack."""
+def _pack(target: "Target") -> "Pack":
+    """Return the pack: in a checkout of it that one, else the one that came with the library."""
+    from tuneloop.librarian.pack import read_pack
+
+    return read_pack(target.project if target.own else None)
+
+
+def _pack_if_any() -> "Pack | None":
+    """Return the library's pack; unlinking does without it."""
     from tuneloop.librarian.pack import read_pack
 
     try:
-        return read_pack(target.project if target.own else None)
+        return read_pack()
     except MissingError:
-        if needed:
-            raise
         return None
 
 
@@ -191,7 +196,8 @@ def _refuse(target: "Target", *, with_settings: bool, as_copy: bool) -> None:
         raise InputError(f"this is the pack's own checkout: {why}", hint=f"leave `{flag}` out")
 
 
-def _additions(target: "Target", pack: "Pack") -> Any:
+def _additions(target: "Target", pack: "Pack") -> "list[Addition] | None":
+    """Return what a project's settings may get; None where nothing is merged."""
     from tuneloop.hooks.commands import allow_rules
     from tuneloop.librarian.settings import additions
 

@@ -62,9 +62,7 @@ def _word(path: str) -> str:
         return quote(path)
     except InputError:
         hint = "move the pack to another folder"
-        raise InputError(
-            Problem("a control character cannot enter settings", Path(path), hint=hint)
-        ) from None
+        raise InputError(Problem("a control character cannot enter settings", Path(path), hint=hint)) from None
 
 
 def parse(text: str, source: Path) -> Settings:
