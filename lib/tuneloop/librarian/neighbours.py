@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def spec_kit(target: Target, ours: set[str]) -> str | None:
     return next((f".claude/skills/{path.name}" for path in found if f"skills/{path.name}" not in ours), None)
 
 
-def warnings(target: Target, places: Iterable[str]) -> Iterator[Problem]:
+def warnings(target: Target, places: Sequence[str]) -> Iterator[Problem]:
     """Yield what hides a linked skill, or lists it twice."""
     own = user_folder() / "skills"
     for place in places:
@@ -35,7 +35,7 @@ def warnings(target: Target, places: Iterable[str]) -> Iterator[Problem]:
             message = f"your own skill {twin} hides the project's `{name}`: Claude Code prefers it"
             yield Problem(message, hint="rename it, or move it away")
     where = plugin_enabled(target)
-    if where is not None:
+    if places and where is not None:
         message = f"the plugin is enabled as well ({where}): each skill is listed twice"
         yield Problem(message, hint="`tuneloop skills unlink`, or disable the plugin")
 
