@@ -2,9 +2,10 @@
 
 import sys
 
-from benchmarks import hooks, many_runs, overhead, scaffolding, startup
+from benchmarks import hooks, many_runs, overhead, reading, scaffolding, startup
 
 _ALL = {
+    "reading": reading.measure,
     "startup": startup.measure,
     "many-runs": many_runs.measure,
     "scaffolding": scaffolding.measure,

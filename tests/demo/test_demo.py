@@ -137,7 +137,7 @@ def test_killed_three_times_it_ends_the_same(demo: Path, tmp_path: Path) -> None
     assert plan is not None
     with subprocess.Popen(command("run-experiment", folder, "--yes", plan, "--follow")) as follower:
         # In the second epoch of the first trainings: a whole epoch is there to resume from.
-        until(lambda: bool(list(folder.glob("*/.attempts/train/*/recipe_state/recipe_state.pt"))), 240, "an epoch")
+        until(lambda: bool(list(folder.glob("*/.attempts/train/*/recipe_state/recipe_state.pt"))), 600, "an epoch")
         follower.kill()
         kill_session(folder)
     until(lambda: live_attempts(folder) == [], what="the end of the session")
@@ -147,7 +147,7 @@ def test_killed_three_times_it_ends_the_same(demo: Path, tmp_path: Path) -> None
         return [path for path in begun if path.match("rank*/.attempts/capitalization_*/*")]
 
     run(folder, "--detach")
-    until(lambda: bool(evaluating()) and runner_pid(folder) is not None, 240, "an evaluation")
+    until(lambda: bool(evaluating()) and runner_pid(folder) is not None, 600, "an evaluation")
     kill(runner_pid(folder))
     kill(json.loads((evaluating()[0] / "group.json").read_text())["group"])
 
