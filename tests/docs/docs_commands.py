@@ -63,7 +63,13 @@ def all_flags() -> frozenset[str]:
     for command in leaves().values():
         for item in command.params:
             flags |= {name for name in [*item.opts, *item.secondary_opts] if name.startswith("-")}
-    return frozenset(flags)
+    return frozenset(flags | script_flags("tuneloop-setup"))
+
+
+@cache
+def script_flags(name: str) -> frozenset[str]:
+    """Return the flags that a script of the plugin's `bin` speaks of."""
+    return frozenset(re.findall(r"--[a-z][a-z-]*", (ROOT / "bin" / name).read_text()))
 
 
 def command_faults(command: Command) -> Iterator[str]:
@@ -106,12 +112,15 @@ def shell_faults(text: str) -> Iterator[str]:
         if words[0].endswith("pip") and "[" in words[-1]:
             named = words[-1].partition("[")[2].rstrip("]").split(",")
             yield from (f"no extra {name}" for name in named if name not in _extras())
+        if words[0] == "tuneloop-setup":
+            flags = [word for word in words[1:] if word.startswith("-")]
+            yield from (f"tuneloop-setup has no {flag}" for flag in flags if flag not in script_flags(words[0]))
         scripts = [word for word in words if word.startswith(("scripts/", "tests/"))]
         yield from (f"no script {word}" for word in scripts if not (ROOT / word).exists())
 
 
 def _typed(text: str) -> Iterator[list[str]]:
-    starts = ("make ", "pip ", "scripts/", "pytest ", ".venv/bin/")
+    starts = ("make ", "pip ", "tuneloop-setup", "scripts/", "pytest ", ".venv/bin/")
     for piece in pieces(text):
         if piece.text.startswith(starts) if isinstance(piece, Inline) else piece.kind in ("", *SHELL):
             yield from shell_lines(piece.text)
@@ -139,6 +148,17 @@ def slash_faults(text: str) -> Iterator[str]:
                 yield f"no slash command {found[1]}"
 
 
+def name_faults(text: str) -> Iterator[str]:
+    """Check bold names and those in backticks that end as names of the pack do: skills, agents, commands."""
+    named = re.findall(r"\*\*([a-z]+(?:-[a-z]+)+)\*\*", text)
+    named += [
+        code for code in inline_codes(text) if re.fullmatch(r"[a-z][a-z-]+-(experiment|torchtune|inspect|task)", code)
+    ]
+    known = {name.lstrip("/") for name in slash_commands()} | set(cli().commands)
+    known |= {path.stem for path in (ROOT / "agents").glob("*.md")}
+    yield from (f"nothing is called {name}" for name in named if name not in known)
+
+
 @cache
 def slash_commands() -> set[str]:
     """Return what can be typed after a slash: commands, their dotted names, skills, and all of them as a plugin's."""
@@ -151,4 +171,4 @@ def slash_commands() -> set[str]:
 def faults(text: str) -> list[str]:
     """Return what a document says to type and nobody can."""
     found = [fault for command in commands_in(text) for fault in command_faults(command)]
-    return [*found, *flag_faults(text), *shell_faults(text), *slash_faults(text)]
+    return [*found, *flag_faults(text), *shell_faults(text), *slash_faults(text), *name_faults(text)]

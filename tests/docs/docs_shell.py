@@ -19,7 +19,11 @@ NOT_TYPED = {
     "pip install": "it would change that environment",
     ".venv/bin/pre-commit install": "it would write into the checkout's .git",
     "python make.py": "tests/train makes the tiny model, with fewer steps",
-    "tuneloop run-experiment runs/preference/": "tests/demo/test_preference.py trains it",
+    "inspect eval": "the demo's jobs evaluate the same task",
+    "cp -RL examples/preference": "tests/demo/test_preference.py designs, scaffolds and trains it",
+    "tuneloop design-experiment runs/preference/": "likewise",
+    "tuneloop scaffold-experiment runs/preference/": "likewise",
+    "tuneloop run-experiment runs/preference/": "likewise",
 }
 
 
@@ -29,20 +33,22 @@ class Clone:
 
     folder: Path
     words: dict[str, str] = field(default_factory=dict)
-    typed: list[str] = field(default_factory=list)
 
-    def type(self, text: str, at: str = ".") -> str:
-        """Type a block in the folder `at`, answer yes where it asks, and return what the terminal showed.
+    def type(self, text: str) -> str:
+        """Type a block, answer yes where it asks, and return what the terminal showed.
 
         Fails the test where a line does not end with 0.
         """
-        for word, value in self.words.items():
-            text = text.replace(word, value)
-        code, shown = _on_a_terminal(["bash", "-euo", "pipefail", "-c", text], self.folder / at)
+        text = self.filled_in(text)
+        code, shown = _on_a_terminal(["bash", "-euo", "pipefail", "-c", text], self.folder)
         assert code == 0, f"exit {code}\n{text}\n{shown}"
         assert "Traceback" not in shown, shown
-        self.typed += text.splitlines()
         return shown
+
+    def filled_in(self, text: str) -> str:
+        for word, value in self.words.items():
+            text = text.replace(word, value)
+        return text
 
 
 def make_clone(folder: Path, **words: str) -> Clone:
@@ -62,7 +68,7 @@ def make_clone(folder: Path, **words: str) -> Clone:
 
 
 def to_type(text: str) -> list[str]:
-    """Return the shell blocks of a document without the lines of `NOT_TYPED`; blocks of nothing else are left out."""
+    """Return the shell blocks of a document without the lines of `NOT_TYPED`, and no block in which nothing is left."""
     found = []
     for block in blocks(text, *SHELL):
         lines = block.text.replace("\\\n", "\v").split("\n")

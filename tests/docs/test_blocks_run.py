@@ -4,30 +4,26 @@ The real tools design, scaffold and make tasks here. What would train for minute
 the echo worker with the runs of the same names; the demo's own tests train.
 """
 
-import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docs_reading import EXAMPLES, PACK, PROSE, ROOT, SHELL, blocks, commands_in, inline_codes
+from docs_reading import EXAMPLES, PACK, PROSE, ROOT, SHELL, blocks
 from docs_shell import NOT_TYPED, Clone, make_clone, to_type
 
-from lab import make_echo, plan_id
-from tuneloop.librarian.lint import first_command
-from tuneloop.librarian.pack import Skill, read_pack
+from lab import make_echo
 
-pytestmark = [pytest.mark.slow, pytest.mark.train]
-CAPITALIZATION = "examples/capitalization"
-# What a reader of the slash commands fills in.
+DATA = "examples/capitalization/data"
+# What a reader of the slash commands fills in, in this order.
 FILLED_IN = {
     "../../MODEL": "../../examples/tiny-base",
-    "../../TRAIN": f"../../{CAPITALIZATION}/data/train.jsonl",
-    "../../TEST": f"../../{CAPITALIZATION}/data/test.jsonl",
-    "TEST": f"{CAPITALIZATION}/data/test.jsonl",
-    "OUTPUT": "OUTPUT",
-    "IN": "word",
-    "OUT": "capitalized",
+    "../../TRAIN": f"../../{DATA}/train.jsonl",
+    "../../TEST": f"../../{DATA}/test.jsonl",
+    " TEST ": f" {DATA}/test.jsonl ",
+    "input IN": "input word",
+    "input: IN": "input: word",
+    "target OUT": "target capitalized",
+    "output: OUT": "output: capitalized",
     "PROMPT": "capitalize",
     "NNN-name": "001-rank",
     "QUESTION": "Does a higher rank help?",
@@ -35,11 +31,10 @@ FILLED_IN = {
     "FEATURE": "specs/001-rank",
     "EXP": "runs/001-rank",
 }
-TYPED = {ROOT / "README.md", ROOT / "docs/data.md", *EXAMPLES, *PACK}
-
-
-def text_of(path: str) -> str:
-    return (ROOT / path).read_text()
+# The documents with blocks that are typed below.
+PLAN, ANALYZE = ROOT / "commands/speckit-plan.md", ROOT / "commands/speckit-analyze.md"
+TASK = ROOT / "skills/experiment/create-inspect-task/SKILL.md"
+TYPED = {ROOT / "README.md", ROOT / "docs/data.md", TASK, PLAN, ANALYZE}
 
 
 def stand_in(folder: Path) -> None:
@@ -49,40 +44,76 @@ def stand_in(folder: Path) -> None:
 
 
 def test_every_block_is_typed_or_left_out_for_a_reason() -> None:
+    documents = [*PROSE, *PACK, *EXAMPLES]
     lines = [
-        line
-        for path in [*PROSE, *PACK, *EXAMPLES]
-        for block in blocks(path.read_text(), *SHELL)
-        for line in block.text.splitlines()
+        line for path in documents for block in blocks(path.read_text(), *SHELL) for line in block.text.splitlines()
     ]
     assert len(lines) > 40
     assert [start for start in NOT_TYPED if not any(line.startswith(start) for line in lines)] == []
-    others = [path for path in PROSE if path not in TYPED]
-    assert [path.name for path in others if to_type(path.read_text())] == []
+    assert {path for path in documents if to_type(path.read_text())} == TYPED
 
 
-def test_the_walk_of_the_readme(tmp_path: Path) -> None:
-    clone = make_clone(tmp_path / "clone")
-    walk = to_type(text_of("README.md"))
-    assert len(walk) >= 8
+@pytest.fixture(scope="module")
+def scaffolded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, list[str]]:
+    """A clone in which the README's walk has come to its runs, and the blocks that are left."""
+    clone = make_clone(tmp_path_factory.mktemp("walk") / "clone")
+    walk = to_type((ROOT / "README.md").read_text())
+    while not walk[0].startswith("tuneloop run-experiment"):
+        clone.type(walk.pop(0))
+    return clone, walk
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_the_readme_walks_from_a_design_to_an_archive(scaffolded: tuple[Clone, list[str]], tmp_path: Path) -> None:
+    before, walk = scaffolded
+    assert (before.folder / "runs/cap/rank4_lr3e-4/finetune.yaml").is_file()
+    clone = Clone(Path(shutil.copytree(before.folder, tmp_path / "clone", symlinks=True)))
+    stand_in(clone.folder / "runs/cap")
+    assert len(walk) >= 6
     for block in walk:
-        if block.startswith("tuneloop run-experiment runs/cap --dry-run"):
-            assert (clone.folder / "runs/cap/rank4_lr3e-4/finetune.yaml").is_file()
-            stand_in(clone.folder / "runs/cap")
         clone.type(block)
-    assert any(line == "tuneloop run-experiment runs/cap" for line in clone.typed)
-    made = clone.folder / "runs/cap"
     for name in ("report.html", "report.md", "results.csv", "results.parquet", "figures"):
-        assert (made / "analysis" / name).exists()
+        assert (clone.folder / "runs/cap/analysis" / name).exists()
     for name in ("exported", "cap.tar.gz", "runs/words.py", "runs/parts/train.jsonl", "runs/parts/splits.json"):
         assert (clone.folder / name).exists()
     assert "schema: tuneloop.experiment/1" in (clone.folder / "runs/rank/experiment_summary.md").read_text()
-    assert not (clone.folder / "runs/rank/analysis").exists()
 
 
-def test_the_blocks_of_the_documents(tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.train
+def test_the_skill_for_tasks_shows_one_for_an_experiment(scaffolded: tuple[Clone, list[str]]) -> None:
+    clone, _ = scaffolded
+    shown = [clone.type(block) for block in to_type(TASK.read_text())]
+    assert len(shown) == 2
+    assert all("capitaliz" in text for text in shown)
+    assert not (clone.folder / "runs/words.py").exists()
+
+
+def test_the_document_on_data_splits_a_file(tmp_path: Path) -> None:
     clone = make_clone(tmp_path / "clone")
-    for block in to_type(text_of("docs/data.md")):
+    for block in to_type((ROOT / "docs/data.md").read_text()):
         clone.type(block)
     parts = sorted(path.name for path in (clone.folder / "runs/parts").iterdir())
     assert parts == ["splits.json", "test.jsonl", "train.jsonl", "validation.jsonl"]
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_a_plan_of_the_slash_commands_is_a_design(tmp_path: Path) -> None:
+    """The design in the command's text, filled in as it says, passes the two commands below it and the analysis."""
+    clone = make_clone(tmp_path / "clone", **FILLED_IN)
+    feature = clone.folder / "specs/001-rank"
+    feature.mkdir(parents=True)
+    (design,) = blocks(PLAN.read_text(), "yaml")
+    (feature / "design.yaml").write_text(clone.filled_in(design.text))
+    (block,) = to_type(PLAN.read_text())
+    assert "rank32" in clone.type(block)
+    assert len(list(feature.glob("*.py"))) == 1
+    (both,) = to_type(ANALYZE.read_text())
+    first, second = both.strip().splitlines()
+    assert not (clone.folder / "runs/001-rank").exists()
+    assert "--dry-run" in first
+    clone.type(first.replace(" --dry-run", ""))
+    clone.type(second)
+    assert "001-rank" in (clone.folder / "runs/001-rank/experiment_summary.md").read_text()

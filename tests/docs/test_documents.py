@@ -15,6 +15,7 @@ BAD_TEXT = """\
 Type `tuneloop desing-experiment x` or `tuneloop wait EXP --timeuot 3`, perhaps with `--frobnicate`.
 See [this](nowhere/at-all.md) and [that](#no-such-heading), `no-such-file.md`, `lib/tuneloop/gone.py`
 and `experiment/nowhere.py`; then type `/no-such-command EXP`.
+Ask **no-such-agent**, or see `run-inspekt-experiment`; set up with `tuneloop-setup --whith train`.
 
 Set `metrics.primray`, `controls.learning_rat`, `clusters.slurm.partition` or `smalest_effect`, `updaet: lora`,
 `update: lroa`, `at: first` and `lr: high`; it lies in `tuneloop.wokers`.
@@ -62,6 +63,9 @@ FOUND = (
     "no such file: lib/tuneloop/gone.py",
     "no such file: experiment/nowhere.py",
     "no slash command /no-such-command",
+    "nothing is called no-such-agent",
+    "tuneloop-setup has no --whith",
+    "nothing is called run-inspekt-experiment",
     "no such key: metrics.primray",
     "no such key: controls.learning_rat",
     "no such key: clusters.slurm.partition",
