@@ -74,10 +74,12 @@ def test_the_best_epoch_of_each_run_stays_and_is_told(exp: Path) -> None:
 def test_a_cleaned_experiment_is_as_done_as_before(exp: Path) -> None:
     before = states(exp)
     rows = (exp / "analysis" / "results.csv").read_bytes()
+    told = as_json(tuneloop(exp.parent, "analyze-experiment", "exp", "--json"))
+    assert [item["run"] for item in told["results"]] == ["control", "lr1e-3", "lr1e-4"]
     clean(exp, "--keep", "none")
     assert states(exp) == before
     assert as_json(tuneloop(exp.parent, "run-experiment", "exp", "--dry-run", "--json"))["jobs"] == []
-    as_json(tuneloop(exp.parent, "analyze-experiment", "exp", "--json"))
+    assert as_json(tuneloop(exp.parent, "analyze-experiment", "exp", "--json")) == told
     assert (exp / "analysis" / "results.csv").read_bytes() == rows
     assert not as_json(tuneloop(exp.parent, "clean", "exp", "--keep", "none", "--dry-run", "--json"))["checkpoints"]
 

@@ -9,8 +9,6 @@ TuneloopError
 An error carries all its problems at once. `cli/main.py` is the one place that prints them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches

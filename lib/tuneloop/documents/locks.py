@@ -12,13 +12,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from tuneloop.documents.errors import BusyError, Problem
-
 
 @contextlib.contextmanager
 def exclusive(path: Path, *, wait: float, busy: str, hint: str | None = None) -> Iterator[None]:
     """Hold the lock for a `with` block. Raises BusyError with the message `busy` after `wait` seconds."""
-    from filelock import FileLock, Timeout  # it imports asyncio, and reading commands take no lock
+    # Here, since most only ask whether a lock is held: filelock imports asyncio, and hooks start within milliseconds.
+    from filelock import FileLock, Timeout
+
+    from tuneloop.documents.errors import BusyError, Problem
 
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=wait, poll_interval=0.01, thread_local=False)

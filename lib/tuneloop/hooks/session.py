@@ -45,11 +45,12 @@ def summary(project: Path) -> str:
 
 def _words(folder: Path, counts: Mapping[str, int], *, going: bool, project: Path) -> str:
     place = os.path.relpath(folder, project)
+    name = shown(place, _NAME) if place != "." else "this folder"
     said = ", ".join(f"{number} {state}" for state, number in counts.items())
     if going:
-        return f"{shown(place, _NAME)}: {said}"
+        return f"{name}: {said}"
     again = f"`tuneloop run-experiment {place}` goes on" if _PLAIN.match(place) else "`run-experiment` goes on"
-    return f"{shown(place, _NAME)} has stopped: {said}; {again}"
+    return f"{name} has stopped: {said}; {again}"
 
 
 def _going(project: Path) -> Iterator[tuple[Path, dict[str, int], bool]]:

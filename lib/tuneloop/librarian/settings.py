@@ -8,6 +8,7 @@ brings back its bytes; afterwards exactly the entries of ours go.
 import copy
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def _placed(value: Any, root: Path) -> Any:
 def parse(text: str, source: Path) -> Settings:
     """Return settings as data. Raises InputError with the line where they are not what Claude Code reads."""
     try:
-        value = json.loads(text, object_pairs_hook=_once)
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_number)
     except json.JSONDecodeError as error:
         hint = "correct it first: Claude Code leaves out such a file in silence"
         raise InputError(Problem(f"not JSON: {error.msg}", source, line=error.lineno, hint=hint)) from None
@@ -74,6 +75,15 @@ def parse(text: str, source: Path) -> Settings:
             shape = "lists by event" if inner is None else f"a group with the list `{inner}`"
             raise InputError(Problem(f"`{key}` should be {shape}", source, key=key, hint="correct it first"))
     return value
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"the number {text} cannot be written again as JSON")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Settings:

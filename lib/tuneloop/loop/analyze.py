@@ -22,6 +22,7 @@ class Analyzed:
     report: Path
     summary: str  # the results table, as in the block `results`
     rows: int
+    data: Mapping[str, Any]  # every run's numbers and verdict
 
 
 def collect_rows(experiment: Experiment, board: Board, crew: Crew) -> list[Row]:
@@ -57,7 +58,7 @@ def analyze(experiment: Experiment) -> Analyzed:
     update_block(layout, "results", f"{summary}\n\nReport: [{layout.relative(report)}]({layout.relative(report)})")
     refresh_status(layout, board)
     EventLog(layout.folder, "analyze-experiment").event(f"{len(rows)} rows, wrote {layout.relative(report)}")
-    return Analyzed(report, summary, len(rows))
+    return Analyzed(report, summary, len(rows), analysis.as_data(result))
 
 
 def _used(board: Board) -> dict[str, dict[str, dict[str, Any]]]:
