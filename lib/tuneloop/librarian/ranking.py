@@ -13,8 +13,8 @@ from math import log
 from tuneloop.librarian.pack import Skill
 from tuneloop.librarian.words import MEANINGS, stems
 
-# Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), 3.3: good values lie
-# within 1.2 < k1 < 2 and 0.5 < b < 0.8; these are the customary ones.
+# Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009): values with
+# 1.2 < k1 < 2 and 0.5 < b < 0.8 do well in many circumstances; these are the customary ones.
 _K1 = 1.2
 _B = 0.75
 # What a request must score to be about any skill. Chosen on the cases whose author knew the descriptions: all values
