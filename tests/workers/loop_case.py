@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torchtune_case as case
 from inspect_support import make_experiment, run_script, verdict
 
 from tuneloop.workers.torchtune.components.tokenizer import Turn
@@ -39,9 +40,8 @@ def run_loop(folder: Path, model: str, update: str = "lora", **environment: str)
 def check_prompts(run: Path, model: Path) -> None:
     """Look that what was generated from has the very ids of the training: one token at the beginning, not two."""
     from inspect_ai.log import read_eval_log
-    from test_torchtune_tokenizer import chat_tokenizer
 
-    tokenizer = chat_tokenizer(model)
+    tokenizer = case.tokenizer(model)
     samples = read_eval_log(str(run / "eval/logs/cap_epoch1.eval")).samples
     prompts = [
         tokenizer.prompt([Turn(message.role, message.text, True) for message in sample.messages[:-1]])

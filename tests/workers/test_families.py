@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import small_models
 import torchtune_case as case
-from test_torchtune_tokenizer import TURNS, chat_tokenizer
+from test_torchtune_tokenizer import TURNS
 
 from tuneloop.documents.errors import InputError
 from tuneloop.workers.torchtune import worker
@@ -48,7 +48,7 @@ CHATS |= {"gemma2": CHATS["gemma"], "llama3_2": CHATS["llama3"]}
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_chat_is_written_as_published(family: str, models: dict[str, Path]) -> None:
-    tokenizer = chat_tokenizer(models[family])
+    tokenizer = case.tokenizer(models[family])
     tokens, mask = tokenizer.tokenize(
         [Turn("system", SYSTEM, True), Turn("user", USER, True), Turn("assistant", ANSWER, False)]
     )
@@ -71,14 +71,14 @@ def test_prompt_ids_equal_transformers(family: str, models: dict[str, Path]) -> 
     theirs.chat_template = read_model(models[family]).family.template
     said = [{"role": turn.role, "content": turn.text} for turn in TURNS[:-1]]
     wanted = list(theirs.apply_chat_template(said, add_generation_prompt=True, return_dict=False))
-    ours = chat_tokenizer(models[family])
+    ours = case.tokenizer(models[family])
     assert ours.prompt(TURNS[:-1]) == wanted
     assert ours.tokenize(TURNS)[0][: len(wanted)] == wanted
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_answer_is_trained_and_nothing_else(family: str, models: dict[str, Path]) -> None:
-    tokenizer = chat_tokenizer(models[family])
+    tokenizer = case.tokenizer(models[family])
     tokens, mask = tokenizer.tokenize(TURNS)
     assert sum(token == tokenizer.eos_id and not ignored for token, ignored in zip(tokens, mask, strict=True)) == 2
     trained = tokenizer.decode([token for token, ignored in zip(tokens, mask, strict=True) if not ignored])
@@ -101,7 +101,7 @@ def test_a_tokenizer_that_begins_with_a_blank_is_encoded_in_one_piece(models: di
         read_model(folder)
 
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    tokenizer = chat_tokenizer(folder)
+    tokenizer = case.tokenizer(folder)
     turns = [Turn("user", "aye", True), Turn("assistant", "AYE", False)]
     prompt = tokenizer.prompt(turns[:1])
     tokens, mask = tokenizer.tokenize(turns)
