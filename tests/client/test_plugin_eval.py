@@ -43,4 +43,4 @@ def _scores(claude: Claude, checkout: Path, script: dict[str, list[Turn]], folde
         assert api.faults() == [], done.stdout + done.stderr
     found = list(folder.glob("**/aggregate-result.json"))
     assert len(found) == 1, done.stdout + done.stderr
-    return {case["name"]: case for case in json.loads(found[0].read_text())["cases"]}
+    return {case["name"]: case["aggregates"]["score"] for case in json.loads(found[0].read_text())["cases"]}
