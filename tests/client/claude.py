@@ -29,6 +29,7 @@ _QUIET = {
     "DISABLE_ERROR_REPORTING": "1",
     "DISABLE_TELEMETRY": "1",
 }
+_NOBODY = "http://127.0.0.1:9"  # the discard port: whoever calls a model there fails
 _MACHINES = {"x86_64": "x64", "aarch64": "arm64"}
 _PACKAGE = f"@anthropic-ai/claude-code-linux-{_MACHINES.get(platform.machine(), platform.machine())}"
 BINARY = HERE / "node_modules" / _PACKAGE / "claude"
@@ -125,12 +126,14 @@ class Claude:
         assert code == 0, said
         return session
 
-    def command(self, *arguments: str | Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command of the client that needs no model."""
+    def command(
+        self, *arguments: str | Path, cwd: Path, url: str = _NOBODY, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of the client itself; most need no model."""
         done = subprocess.run(
             [BINARY, *arguments],
             cwd=cwd,
-            env=self.environment("http://127.0.0.1:9"),  # the discard port: whoever calls a model there fails
+            env=self.environment(url),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -50,6 +50,7 @@ class ScriptedApi:
         self.conversations = {name: Conversation(turns) for name, turns in parts.items()}
         self.overrun = 0
         self.foreign_keys = 0
+        self.broken: list[str] = []
         self._replayed = replayed
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -72,7 +73,7 @@ class ScriptedApi:
 
     def faults(self) -> list[str]:
         """Return how the session differed from the script; each is a sentence without its full stop."""
-        found = [
+        found = self.broken + [
             f"{len(part.turns) - len(part.requests)} turns of {name} were never asked for"
             for name, part in self.conversations.items()
             if len(part.requests) < len(part.turns)
@@ -91,7 +92,11 @@ class ScriptedApi:
             self.overrun += position >= len(part.turns)
             number = sum(len(part.requests) for part in self.conversations.values())
         turn = part.turns[position] if position < len(part.turns) else OVERRUN
-        return _message(turn(body) if callable(turn) else turn, number)
+        try:
+            return _message(turn(body) if callable(turn) else turn, number)
+        except Exception as error:  # noqa: BLE001 - here it would only break the connection; it is the test's to see
+            self.broken.append(f"turn {position} of the script broke: {error!r}")
+            return _message(self.broken[-1], number)
 
     def _name_of(self, body: Body) -> str:
         prompt = next((item["content"] for item in body["messages"] if item["role"] == "user"), "")

@@ -12,6 +12,8 @@ from lab import cli, make_echo, plan_id, run, states, until
 from reading import everything
 from scripted_api import Turn, Use
 
+pytestmark = pytest.mark.slow
+
 BLOCKER = '''\
 """A hook for tests: nothing may be written to a file called `forbidden`."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from claude import Claude
+from reading import Body
 from scripted_api import DUMMY_KEY, ScriptedApi, Use
 
 TOUCH = Use("Bash", {"command": "touch made", "description": "Make a file"})
@@ -22,6 +23,11 @@ def test_a_tool_runs_and_its_result_comes_back(claude: Claude, project: Path) ->
 def test_a_script_with_too_few_turns_fails(claude: Claude, project: Path) -> None:
     with pytest.raises(AssertionError, match="1 requests came after the last turn"):
         claude.play(project, [TOUCH], "go")
+
+
+def test_a_turn_that_breaks_fails(claude: Claude, project: Path) -> None:
+    with pytest.raises(AssertionError, match=r"turn 0 of the script broke: .*nothing to read"):
+        claude.play(project, [_break, "done"], "go")
 
 
 def test_a_script_with_too_many_turns_fails(claude: Claude, project: Path) -> None:
@@ -49,6 +55,10 @@ def test_another_key_is_refused_and_counted() -> None:
         with pytest.raises(urllib.error.HTTPError, match="401"):
             _ask(api, "somebody's own")
         assert api.faults() == ["1 requests carried a foreign key"]
+
+
+def _break(body: Body) -> str:
+    raise LookupError("nothing to read")
 
 
 def _ask(api: ScriptedApi, key: str) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Slash commands expand in the real client, with their arguments, under both of their names."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from claude import Claude
 from reading import everything
 from tuneloop.librarian.pack import Pack
-from ways import Way
+from ways import Way, linked, repository
+
+pytestmark = pytest.mark.slow
 
 WORDS = "three words, and $9 more"
 
@@ -20,9 +23,13 @@ def test_a_command_expands_with_its_arguments(claude: Claude, way: Way, pack: Pa
         assert command.body.replace("$ARGUMENTS", WORDS).strip() in everything(session.first)
 
 
-def test_a_dotted_name_leads_to_the_command(claude: Claude, checkout: Path, pack: Pack) -> None:
+@pytest.mark.parametrize("way", [repository, linked], ids=lambda way: way.__name__)
+def test_a_dotted_name_leads_to_the_command(
+    claude: Claude, checkout: Path, project: Path, pack: Pack, way: Callable[[Claude, Path, Path], Way]
+) -> None:
+    here = way(claude, checkout, project)
     for command in pack.commands:
-        session = claude.play(checkout, ["done"], f"/{command.name.replace('-', '.')} {WORDS}")
+        session = claude.play(here.project, ["done"], f"/{command.name.replace('-', '.')} {WORDS}")
         text = everything(session.first)
         assert command.body.splitlines()[-1] in text, "the file that it names was not attached"
         assert WORDS in text

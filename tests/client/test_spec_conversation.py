@@ -14,7 +14,7 @@ import pytest
 from capitals import bring_material, plan_shown, shell, write
 from claude import Claude
 from lab import cli, states
-from reading import Body, everything
+from reading import Body, everything, flatten
 from scripted_api import Turn, Use
 
 pytestmark = pytest.mark.train
@@ -120,6 +120,6 @@ def _close(project: Path) -> Turn:
 
 def _block(body: Body, language: str) -> str:
     """Return the block of this language in the command's text as the client delivered it, its placeholders filled."""
-    found = re.findall(rf"^```{language}\n(.*?)^```", everything(body), re.DOTALL | re.MULTILINE)
+    found = re.findall(rf"^```{language}\n(.*?)^```", flatten(body["messages"][0]["content"]), re.DOTALL | re.MULTILINE)
     assert found, language
     return re.sub(r"\b(NNN-name|[A-Z]{2,})\b", lambda word: WORDS.get(word[0], word[0]), found[0])
