@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from claude import Claude, Session
+from claude import LIMIT, Claude, Session
 from lab import cli, make_echo, plan_id, states
 from reading import Body, results
 from scripted_api import Turn, Use
@@ -36,7 +36,7 @@ def _experiment(folder: Path, seconds: float) -> Path:
     return make_echo(folder / "project" / "cap", variables="{lr: [1e-3]}", controls=controls)
 
 
-def _start_in_a_call_of_3_seconds(claude: Claude, folder: Path, then: list[Turn], limit: float = 240) -> Session:
+def _start_in_a_call_of_3_seconds(claude: Claude, folder: Path, then: list[Turn], limit: float = LIMIT) -> Session:
     command = f"tuneloop run-experiment {folder} --yes {plan_id(folder)} --follow"
     call = Use("Bash", {"command": command, "timeout": 3000})
     options = ("--allowedTools", "Bash(tuneloop:*)", "Bash(sleep:*)")

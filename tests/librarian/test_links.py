@@ -293,6 +293,7 @@ def test_the_plugin_beside_the_links_is_told(
     for name, value in settings.items():
         write((home if name == "home" else project) / ".claude/settings.json", json.dumps(value))
     assert any("listed twice" in said for said in plan_warnings(link(pack, project))) == told
+    assert list(plan_warnings(unlink(project))) == []
 
 
 @pytest.mark.parametrize(

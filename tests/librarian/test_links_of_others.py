@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from librarian_support import linked, make_pack, state, wish, write
+from librarian_support import linked, make_pack, state, tuneloop, wish, write
 
-from places import make_read_only
+from places import fill, make_read_only
 from tuneloop.documents.errors import InputError
 from tuneloop.librarian import acts
 from tuneloop.librarian.links import LinkPlan
@@ -222,6 +222,24 @@ def test_a_read_only_disk_is_told(pack: Pack, read_only_disk: Path) -> None:
     with pytest.raises(InputError) as caught:
         link(pack, read_only_disk)
     assert "this folder cannot be written" in str(caught.value)
+
+
+def test_a_full_disk_is_told_and_nothing_is_left(pack: Pack, tiny_disk: Path) -> None:
+    fill(tiny_disk)
+    before = state(tiny_disk)
+    with pytest.raises(InputError) as caught:
+        link(pack, tiny_disk, copy=True)
+    assert "no space left" in str(caught.value)
+    unlink(tiny_disk)
+    assert state(tiny_disk) == before
+
+
+@pytest.mark.slow
+def test_any_name_of_a_folder_does(pack: Pack, hostile_folder: Path) -> None:
+    assert tuneloop(hostile_folder, "skills", "link", "--with-settings").returncode == 0
+    assert tuneloop(hostile_folder, "skills", "doctor").returncode == 0
+    assert tuneloop(hostile_folder, "skills", "unlink").returncode == 0
+    assert state(hostile_folder) == {}
 
 
 def test_the_pack_s_files_are_never_touched(pack: Pack, project: Path, tmp_path: Path) -> None:

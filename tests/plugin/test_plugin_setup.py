@@ -60,6 +60,15 @@ def test_the_core_alone_brings_no_torch(pack: Path, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[1].endswith(f"install {pack}")
 
 
+def test_another_part_is_added_to_what_is_there(pack: Path, tmp_path: Path) -> None:
+    venv = tmp_path / "the data" / "tuneloop" / "venv"
+    venv.mkdir(parents=True)
+    (venv / ".tuneloop-setup").write_text("an older version\neval,train\n")
+    done = setup(pack, tmp_path, "--with", "analysis", "--with", "train", "--dry-run")
+    assert done.stdout.splitlines()[0] == f"would run: rm {venv}/.tuneloop-setup"
+    assert done.stdout.splitlines()[-2].endswith(f"install {pack}[analysis,eval,train]")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

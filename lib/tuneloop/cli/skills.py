@@ -11,6 +11,7 @@ from tuneloop.documents.errors import InputError, MissingError, Problem
 if TYPE_CHECKING:
     from tuneloop.librarian.links import LinkPlan
     from tuneloop.librarian.pack import Pack
+    from tuneloop.librarian.settings import Addition
     from tuneloop.librarian.target import Target
 
 Project = Annotated[
@@ -65,14 +66,14 @@ def link_pack(
       tuneloop skills link --dry-run
     """
     from tuneloop.librarian import acts
-    from tuneloop.librarian.links import Wish, plan_link
+    from tuneloop.librarian.links import Wish
 
     target = _target(project, user=user)
     pack = _pack(target)
     _refuse(target, with_settings=with_settings, as_copy=as_copy)
     wish = Wish(words or [], as_copy, _additions(target, pack), merge=with_settings)
     new_folder = not (target.base / "skills").exists()
-    plan = plan_link(pack, target, wish) if dry_run else acts.link(pack, target, wish)
+    plan = acts.link(pack, target, wish, act=not dry_run)
     if as_json:
         write_json(_data(plan, written=not dry_run))
         return
@@ -98,14 +99,12 @@ def unlink_pack(
       tuneloop skills unlink --dry-run
     """
     from tuneloop.librarian import acts
-    from tuneloop.librarian.links import plan_unlink
 
     target = _target(project, user=user)
     if target.own:
         hint = "`git status` shows what is not as it was committed"
         raise InputError(Problem("this is the pack's own checkout: its links are a part of it", target.base, hint=hint))
-    pack = _pack(target, needed=False)
-    plan = plan_unlink(target, words or [], pack) if dry_run else acts.unlink(target, words or [], pack)
+    plan = acts.unlink(target, words or [], _pack_if_any(), act=not dry_run)
     if as_json:
         write_json(_data(plan, written=not dry_run))
         return
@@ -170,15 +169,20 @@ def _target(project: Path | None, *, user: bool) -> "Target":
     return for_user() if user else for_project(Path.cwd(), project)
 
 
-def _pack(target: "Target", *, needed: bool = True) -> Any:
-    """Return the pack: a checkout's own there, else the one that came with the library; None when it may lack."""
+def _pack(target: "Target") -> "Pack":
+    """Return the pack: in a checkout of it that one, else the one that came with the library."""
+    from tuneloop.librarian.pack import read_pack
+
+    return read_pack(target.project if target.own else None)
+
+
+def _pack_if_any() -> "Pack | None":
+    """Return the library's pack; unlinking does without it."""
     from tuneloop.librarian.pack import read_pack
 
     try:
-        return read_pack(target.project if target.own else None)
+        return read_pack()
     except MissingError:
-        if needed:
-            raise
         return None
 
 
@@ -192,7 +196,8 @@ def _refuse(target: "Target", *, with_settings: bool, as_copy: bool) -> None:
         raise InputError(f"this is the pack's own checkout: {why}", hint=f"leave `{flag}` out")
 
 
-def _additions(target: "Target", pack: "Pack") -> Any:
+def _additions(target: "Target", pack: "Pack") -> "list[Addition] | None":
+    """Return what a project's settings may get; None where nothing is merged."""
     from tuneloop.hooks.commands import allow_rules
     from tuneloop.librarian.settings import additions
 

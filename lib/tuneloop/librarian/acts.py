@@ -32,12 +32,14 @@ from tuneloop.librarian.wanted import observe
 _WAIT = 5  # seconds for another call to end
 
 
-def link(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
+def link(pack: Pack, target: Target, wish: Wish, *, act: bool = True) -> LinkPlan:
     """Make the pack active and return what was done; with copies where the file system has no links.
 
-    Raises InputError before anything is changed when the target cannot be written, BusyError when another call is
-    at it.
+    Without `act` only the plan is returned. Raises InputError before anything is changed when the target cannot be
+    written, BusyError when another call is at it.
     """
+    if not act:
+        return _feasible(plan_link(pack, target, wish))
     with _locked(target):
         plan = plan_link(pack, target, wish)
         try:
@@ -51,8 +53,10 @@ def link(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
         return plan
 
 
-def unlink(target: Target, words: list[str], pack: Pack | None) -> LinkPlan:
-    """Take away what `link` made and return what was done. Raises as `plan_unlink`, `link`."""
+def unlink(target: Target, words: list[str], pack: Pack | None, *, act: bool = True) -> LinkPlan:
+    """Take away what `link` made and return what was done. Raises as `plan_unlink` and `link` do."""
+    if not act:
+        return _feasible(plan_unlink(target, words, pack))
     with _locked(target):
         plan = plan_unlink(target, words, pack)
         carry_out(plan)
@@ -64,6 +68,11 @@ def _locked(target: Target) -> Iterator[None]:
     busy = "another `tuneloop skills` is at work in this folder"
     with exclusive(cache.links_lock(target.base), wait=_WAIT, busy=busy, hint="wait for it and type it again"):
         yield
+
+
+def _feasible(plan: LinkPlan) -> LinkPlan:
+    refuse_read_only(plan.folders_written())
+    return plan
 
 
 def carry_out(plan: LinkPlan) -> None:

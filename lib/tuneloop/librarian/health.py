@@ -30,14 +30,17 @@ def faults(plan: LinkPlan) -> Iterator[Problem]:
         yield Problem(f"{plan.settings.path} has other entries than the pack", hint=mend)
     if plan.before and plan.after and plan.before.version != plan.after.version:
         yield Problem(f"linked from version {plan.before.version}, the pack is {plan.after.version}", hint=mend)
-    for warning in plan_warnings(plan):
-        yield Problem(warning)
+    yield from _neighbours(plan)
 
 
 def plan_warnings(plan: LinkPlan) -> Iterator[str]:
     """Yield what a person should know of others in the same folders."""
     yield from plan.said
-    yield from warnings(plan.target, [step.place for step in plan.steps if step.act in ("keep", "make", "replace")])
+    yield from (f"{item.message}; {item.hint}" for item in _neighbours(plan))
+
+
+def _neighbours(plan: LinkPlan) -> Iterator[Problem]:
+    return warnings(plan.target, [step.place for step in plan.steps if step.act in ("keep", "make", "replace")])
 
 
 def mending_line(plan: LinkPlan) -> str:

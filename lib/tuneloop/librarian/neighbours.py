@@ -2,10 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tuneloop.documents.errors import Problem
 from tuneloop.librarian.target import Target, user_folder
 
 _BY_SPEC_KIT = ("integration.json", "init-options.json")  # in `.specify`: written by `specify init`, not by hand
@@ -23,7 +24,7 @@ def spec_kit(target: Target, ours: set[str]) -> str | None:
     return next((f".claude/skills/{path.name}" for path in found if f"skills/{path.name}" not in ours), None)
 
 
-def warnings(target: Target, places: Iterable[str]) -> Iterator[str]:
+def warnings(target: Target, places: Sequence[str]) -> Iterator[Problem]:
     """Yield what hides a linked skill, or lists it twice."""
     own = user_folder() / "skills"
     for place in places:
@@ -31,10 +32,12 @@ def warnings(target: Target, places: Iterable[str]) -> Iterator[str]:
         twin = own / name
         hides = kind == "skills" and target.project is not None and (twin / "SKILL.md").is_file()
         if hides and not _same(twin, target.base / place):
-            yield f"your own skill {twin} hides the project's `{name}`: Claude Code prefers it"
+            message = f"your own skill {twin} hides the project's `{name}`: Claude Code prefers it"
+            yield Problem(message, hint="rename it, or move it away")
     where = plugin_enabled(target)
-    if where is not None:
-        yield f"the plugin is enabled as well ({where}): each skill is listed twice; use one of the two"
+    if places and where is not None:
+        message = f"the plugin is enabled as well ({where}): each skill is listed twice"
+        yield Problem(message, hint="`tuneloop skills unlink`, or disable the plugin")
 
 
 def plugin_enabled(target: Target) -> Path | None:

@@ -53,8 +53,16 @@ def _placed(value: Any, root: Path) -> Any:
     if isinstance(value, list):
         return [_placed(item, root) for item in value]
     if isinstance(value, str):
-        return _ROOT.sub(lambda match: quote(f"{root.absolute()}{match[1]}"), value)
+        return _ROOT.sub(lambda match: _word(f"{root.absolute()}{match[1]}"), value)
     return value
+
+
+def _word(path: str) -> str:
+    try:
+        return quote(path)
+    except InputError:
+        hint = "move the pack to another folder"
+        raise InputError(Problem("a control character cannot enter settings", Path(path), hint=hint)) from None
 
 
 def parse(text: str, source: Path) -> Settings:
