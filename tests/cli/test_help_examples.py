@@ -12,27 +12,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
+from command_line import commands
 from lab import cli, make_echo, run
-from tuneloop.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 
 
-def commands(group: Any, above: str = "") -> dict[str, Any]:
-    """Return every command by its words, such as `skills link`."""
-    found: dict[str, Any] = {}
-    for name, item in group.commands.items():
-        words = f"{above}{name}"
-        found |= commands(item, f"{words} ") if hasattr(item, "commands") else {words: item}
-    return found
-
-
-COMMANDS = commands(typer.main.get_command(app))
+COMMANDS = commands()
 # What an example may end with: `wait` may find work going, `skills doctor` nothing linked, `run-*` and `retry` nothing to do.
 ALLOWED = {"wait": {0, 1, 5}, "skills doctor": {0, 1}}
 

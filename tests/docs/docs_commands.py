@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from docs_reading import ROOT, SHELL, Block, Command, Inline, blocks, commands_in, inline_codes, pieces, shell_lines
 
-from tuneloop.cli.main import app
+from command_line import cli, commands
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # as in cli/main.py: newer typers carry a click of their own
 # Programs that a block may call beside ours, and whose they are.
@@ -33,22 +33,6 @@ PROGRAMS = {
 BUILT_IN = {"/plugin", "/reload-plugins", "/reload-skills", "/context", "/clear", "/agents", "/help"}
 
 
-@cache
-def cli() -> Any:
-    return typer.main.get_command(app)
-
-
-def leaves(group: Any = None, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Return every command by its words, such as `("skills", "link")`; groups are walked."""
-    found: dict[tuple[str, ...], Any] = {}
-    for name, command in (group or cli()).commands.items():
-        if hasattr(command, "commands"):
-            found |= leaves(command, (*above, name))
-        else:
-            found[*above, name] = command
-    return found
-
-
 def resolve(words: list[str]) -> tuple[Any, list[str]]:
     """Return the command or group that the words begin with, None for neither, and the words after it."""
     command, rest = cli(), words[1:]
@@ -60,7 +44,7 @@ def resolve(words: list[str]) -> tuple[Any, list[str]]:
 @cache
 def all_flags() -> frozenset[str]:
     flags = {"--help", "-h", "--version"}
-    for command in leaves().values():
+    for command in commands().values():
         for item in command.params:
             flags |= {name for name in [*item.opts, *item.secondary_opts] if name.startswith("-")}
     return frozenset(flags | script_flags("tuneloop-setup"))

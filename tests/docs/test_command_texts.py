@@ -4,8 +4,10 @@ import re
 import subprocess
 import sys
 
-from docs_commands import cli, command_faults, leaves, resolve
+from docs_commands import command_faults, resolve
 from docs_reading import ROOT, Command, shell_lines
+
+from command_line import cli, commands
 
 
 def test_command_reference_is_current() -> None:
@@ -17,13 +19,13 @@ def test_command_reference_is_current() -> None:
 
 def test_help_examples_can_be_typed() -> None:
     examples = 0
-    for words, command in leaves().items():
+    for words, command in commands().items():
         block = (command.help or "").partition("Example:\n")[2].replace("\n  ", "\n").removeprefix("  ")
         for line in shell_lines(block):
             if line[0] == "tuneloop":
                 examples += 1
                 assert list(command_faults(Command(line, whole=True))) == [], words
-    assert examples >= len(leaves())
+    assert examples >= len(commands())
 
 
 def test_hints_name_real_commands() -> None:

@@ -2,13 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from tuneloop.cli.main import app
+import command_line
 from tuneloop.hooks import commands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,16 +16,7 @@ TABLE = [
     *commands.DELETING,
     *commands.WRITING,
 ]
-CLI: Any = typer.main.get_command(app)
-
-
-def commands_of(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every command with its name, those of a group with two words."""
-    for name, item in group.commands.items():
-        if hasattr(item, "commands"):
-            yield from commands_of(item, f"{before}{name} ")
-        else:
-            yield f"{before}{name}", item
+CLI = command_line.cli()
 
 
 def unknown(names: list[str]) -> list[str]:
@@ -36,7 +24,7 @@ def unknown(names: list[str]) -> list[str]:
 
 
 def test_every_command_has_one_kind() -> None:
-    names = [name for name, _ in commands_of(CLI)]
+    names = list(command_line.commands())
     assert len(names) > 20
     assert not unknown(names)
     assert unknown(["frobnicate"]) == ["frobnicate"]
@@ -44,7 +32,7 @@ def test_every_command_has_one_kind() -> None:
 
 
 def test_the_table_names_no_command_that_is_gone() -> None:
-    names = {name for name, _ in commands_of(CLI)}
+    names = set(command_line.commands())
     missing_groups = commands.GROUPS - set(CLI.commands)
     assert not [name for name in TABLE if name not in names and name.split()[0] not in missing_groups]
     assert {name for name, item in CLI.commands.items() if hasattr(item, "commands")} <= commands.GROUPS
@@ -52,7 +40,7 @@ def test_the_table_names_no_command_that_is_gone() -> None:
 
 def test_a_command_that_reads_has_nothing_to_try_out() -> None:
     """What can be tried with `--dry-run` changes something, and is no reading command."""
-    changing = {name for name, item in commands_of(CLI) if "--dry-run" in flags(item)}
+    changing = {name for name, item in command_line.commands().items() if "--dry-run" in flags(item)}
     assert len(changing) > 10
     assert not changing & set(commands.READING)
 
@@ -60,7 +48,7 @@ def test_a_command_that_reads_has_nothing_to_try_out() -> None:
 def test_words_behind_a_flag_stand_for_themselves() -> None:
     """A flag taken for an option with a value would hide the word after it, and the other way round."""
     found: dict[str, set[bool]] = {}
-    for _, item in commands_of(CLI):
+    for item in command_line.commands().values():
         for option in item.params:
             for name in [*option.opts, *option.secondary_opts]:
                 found.setdefault(name, set()).add(bool(getattr(option, "is_flag", False)))
