@@ -136,12 +136,11 @@ def _requires(skill: Skill, pack: Pack) -> Iterator[Problem]:
 
 def _needs(skill: Skill) -> Iterator[tuple[str, Requirement | None]]:
     """Yield what a skill requires as it is written, with None where that cannot be read."""
-    for item in skill.head.metadata.get("requires", "").split(";"):
-        if item.strip():
-            try:
-                yield item.strip(), Requirement(item)
-            except InvalidRequirement:
-                yield item.strip(), None
+    for item in skill.requires_as_written:
+        try:
+            yield item, Requirement(item)
+        except InvalidRequirement:
+            yield item, None
 
 
 def _required(skill: Skill) -> set[str]:

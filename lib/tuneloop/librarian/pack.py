@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import Field
 
 import tuneloop
-from tuneloop.documents.errors import MissingError, did_you_mean
+from tuneloop.documents.errors import InputError, MissingError, Problem, did_you_mean
 from tuneloop.documents.files import read_text
 from tuneloop.documents.frontmatter import parse
 from tuneloop.documents.schema import Schema
@@ -64,8 +64,13 @@ class Skill:
 
     @property
     def requires(self) -> tuple[Requirement, ...]:
-        """The skills that this one sends its reader to, with their versions."""
-        return tuple(Requirement(item) for item in self.head.metadata.get("requires", "").split(";") if item.strip())
+        """The skills that this one sends its reader to, with their versions. Raises InputError for what names none."""
+        return tuple(_requirement(item, self) for item in self.requires_as_written)
+
+    @property
+    def requires_as_written(self) -> tuple[str, ...]:
+        items = self.head.metadata.get("requires", "").split(";")
+        return tuple(item.strip() for item in items if item.strip())
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,15 @@ def read_pack(root: Path | None = None) -> Pack:
         tuple(_command(path) for path in sorted(folder.glob("commands/*.md"))),
         tuple(_agent(path) for path in sorted(folder.glob("agents/*.md"))),
     )
+
+
+def _requirement(text: str, skill: Skill) -> Requirement:
+    try:
+        return Requirement(text)
+    except InvalidRequirement:
+        hint = 'write it like "name>=0.2"'
+        problem = Problem(f"`{text}` is no requirement", skill.folder / "SKILL.md", key="metadata.requires", hint=hint)
+        raise InputError(problem) from None
 
 
 def _skill(path: Path) -> Skill:
