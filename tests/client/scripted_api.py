@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from uuid import uuid4
 
 from reading import Body, flatten
 
@@ -90,13 +91,12 @@ class ScriptedApi:
             )
             part.requests.append(body)
             self.overrun += position >= len(part.turns)
-            number = sum(len(part.requests) for part in self.conversations.values())
         turn = part.turns[position] if position < len(part.turns) else OVERRUN
         try:
-            return _message(turn(body) if callable(turn) else turn, number)
+            return _message(turn(body) if callable(turn) else turn)
         except Exception as error:  # noqa: BLE001 - here it would only break the connection; it is the test's to see
             self.broken.append(f"turn {position} of the script broke: {error!r}")
-            return _message(self.broken[-1], number)
+            return _message(self.broken[-1])
 
     def _name_of(self, body: Body) -> str:
         prompt = next((item["content"] for item in body["messages"] if item["role"] == "user"), "")
@@ -104,13 +104,15 @@ class ScriptedApi:
         return next((name for name in self.conversations if name != MAIN and name in text), MAIN)
 
 
-def _message(answer: Answer, number: int) -> dict[str, Any]:
+def _message(answer: Answer) -> dict[str, Any]:
+    # In a session that goes on, the client drops a tool's result whose id it has seen before.
+    identity = uuid4().hex
     if isinstance(answer, Use):
-        block = {"type": "tool_use", "id": f"toolu_{number:04d}", "name": answer.tool, "input": dict(answer.input)}
+        block = {"type": "tool_use", "id": f"toolu_{identity}", "name": answer.tool, "input": dict(answer.input)}
     else:
         block = {"type": "text", "text": answer}
     return {
-        "id": f"msg_{number:04d}",
+        "id": f"msg_{identity}",
         "type": "message",
         "role": "assistant",
         "model": "scripted",

@@ -43,6 +43,12 @@ def test_consent_decides_whether_a_command_runs(claude: Claude, project: Path, *
     assert session.results[0].is_error != agreed
 
 
+def test_a_session_goes_on_with_what_it_knows(claude: Claude, project: Path) -> None:
+    claude.play(project, [Use("Bash", {"command": "echo first"}), "done"], "go")
+    session = claude.play(project, [Use("Bash", {"command": "echo second"}), "done"], "go on", "--continue")
+    assert [result.text for result in session.results] == ["first", "second"]
+
+
 def test_without_anyone_to_ask_the_client_says_no(claude: Claude, project: Path) -> None:
     session = claude.play(project, [TOUCH, "done"], "go")
     assert session.results[0].is_error
