@@ -142,6 +142,7 @@ def test_the_good_real_design_is_good() -> None:
     assert loop(yaml.safe_dump(REAL)) == 2 * 6
 
 
+@pytest.mark.slow
 @FAST
 @given(text=hostile.designs(ECHO))
 def test_hostile_designs(text: str) -> None:

@@ -17,11 +17,11 @@ from tuneloop.documents.errors import InputError
 from tuneloop.documents.files import (
     append_line,
     create_json,
-    expanded,
     make_folder,
     new_file,
     new_folder,
     read_text,
+    user_path,
     write_bytes,
     write_json,
     write_text,
@@ -273,9 +273,9 @@ def test_a_new_file_is_whole_or_not_there(tmp_path: Path) -> None:
 
 def test_a_home_is_expanded_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    assert expanded("~/models/base") == Path("/home/me/models/base")
-    assert expanded("~nobody.here/base") == Path("~nobody.here/base")
-    assert expanded("data/~old") == Path("data/~old")
+    assert user_path("~/models/base") == Path("/home/me/models/base")
+    assert user_path("~nobody.here/base") == Path("~nobody.here/base")
+    assert user_path("data/~old") == Path("data/~old")
 
 
 # Says when its file has begun, and then writes until it is killed.

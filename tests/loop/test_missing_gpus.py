@@ -48,6 +48,7 @@ def test_jobs_of_one_gpu_are_scaffolded_again_for_a_machine_without(folder: Path
     assert "fits the jobs to this machine" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_job_gets_the_gpus_that_it_wants_and_no_two_share_one(tmp_path: Path) -> None:
     variables, controls = "{lr: [1e-3, 1e-4, 1e-5]}", "{epochs: 1, seconds: 0.6, steps: 2}"
     folder = make_echo(tmp_path / "exp", variables=variables, controls=controls)

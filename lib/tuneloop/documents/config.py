@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tuneloop.documents.errors import MissingError, did_you_mean
-from tuneloop.documents.files import expanded, read_text
+from tuneloop.documents.files import read_text, user_path
 from tuneloop.documents.schema import Schema, validate
 from tuneloop.documents.yamltext import lines_of, load_yaml
 
@@ -93,7 +93,7 @@ def load(start: Path) -> Configuration:
         read = validate(Config, value, file, lines_of(text))
         _merge(merged, value, origin, str(file))
         if "experiments" in value:
-            root = file.parent / expanded(read.experiments.root)
+            root = file.parent / user_path(read.experiments.root)
     config = validate(Config, merged)
     origins = [Origin(key, item, origin.get(key, "default")) for key, item in _flat(config.model_dump())]
     return Configuration(config, tuple(origins), root)

@@ -36,7 +36,7 @@ class NoLinksError(Exception):
     """The file system has no links: a copy must do."""
 
 
-def expanded(text: str) -> Path:
+def user_path(text: str) -> Path:
     """Return a path as it is written, `~` as the home that it stands for; of a user whom nobody knows it stays."""
     return Path(os.path.expanduser(text))  # noqa: PTH111 (pathlib's own raises RuntimeError for such a user)
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tuneloop.documents.errors import InputError, Problem, did_you_mean
-from tuneloop.documents.files import expanded, read_text
+from tuneloop.documents.files import read_text, user_path
 from tuneloop.documents.frontmatter import StrictYAMLHandler, parse
 from tuneloop.documents.shell import typed
 from tuneloop.documents.yamltext import lines_of
@@ -38,7 +38,7 @@ class Experiment:
 
     def path(self, text: str) -> Path:
         """Return a path of the design as an absolute one; relative ones start at the experiment's folder."""
-        return (self.layout.folder / expanded(text)).resolve()
+        return (self.layout.folder / user_path(text)).resolve()
 
     def problem(self, at: tuple[str | int, ...], message: str, hint: str | None = None) -> Problem:
         """Return a fault of the design with its line."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuneloop.documents.errors import FailedError, InputError, Problem
-from tuneloop.documents.files import expanded, read_text
+from tuneloop.documents.files import read_text, user_path
 from tuneloop.documents.shell import typed
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.expand import Run
@@ -46,7 +46,7 @@ def find_model(text: str, start: Path) -> Model:
     Raises InputError when there is no such thing, or none that may be used: unverified, stale or cleaned.
     """
     place, _, name = text.rpartition("/")
-    experiment = read_experiment(start / expanded(place))
+    experiment = read_experiment(start / user_path(place))
     run_name, at, epoch = name.partition("@")
     run = experiment.run(run_name)
     board = read_board(experiment, Crew(experiment).executor())

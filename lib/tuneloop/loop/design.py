@@ -11,7 +11,7 @@ from typing import Any
 
 from tuneloop.documents.blocks import replace_block
 from tuneloop.documents.errors import InputError, Problem, Problems
-from tuneloop.documents.files import expanded, make_folder, read_text, write_text
+from tuneloop.documents.files import make_folder, read_text, user_path, write_text
 from tuneloop.documents.logs import EventLog
 from tuneloop.documents.schema import validate
 from tuneloop.documents.yamltext import dump_yaml, lines_of, load_yaml
@@ -74,12 +74,12 @@ def _placed(path: Path, folder: Path, text: str) -> str:
 
 def _moved(keys: tuple[str, ...], text: str, before: Path, folder: Path, *, beside_first: bool) -> str:
     """Return the text at `keys` of a design."""
-    path = before / expanded(text)
+    path = before / user_path(text)
     if keys in _CITING and not path.exists():
         return _cited(text, before, folder, beside_first=beside_first)
     if keys == ("evaluations", "task"):
         file, at, task = text.partition("@")
-        return _placed(before / expanded(file), folder, file) + at + task
+        return _placed(before / user_path(file), folder, file) + at + task
     return _placed(path, folder, text)
 
 
@@ -88,7 +88,7 @@ def _cited(text: str, before: Path, folder: Path, *, beside_first: bool) -> str:
     reference = parse_reference(text)
     if reference is None or reference.experiment is None:
         return text
-    experiment = expanded(reference.experiment)
+    experiment = user_path(reference.experiment)
     here, there = ((place / experiment).resolve() for place in (folder, before))
     places = (here, there) if beside_first else (there, here)
     found = next((place for place in places if Layout(place).summary.is_file()), here)

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 import tuneloop
 from tuneloop.documents.config import PROJECT_FILE, Config, Configuration, Profile, find_project, load
 from tuneloop.documents.errors import Problem, TuneloopError
-from tuneloop.documents.files import expanded
+from tuneloop.documents.files import user_path
 from tuneloop.documents.schema import validate
 from tuneloop.experiment.design import SCHEMA, Design
 from tuneloop.experiment.read import Experiment, read_experiment
@@ -127,7 +127,7 @@ def _profile(profile: Profile) -> Iterator[Check]:
 
 def _environment(cluster: str, profile: Profile, worker: str, experiment: Experiment | None) -> Section:
     """Ask one worker in its work environment what it has and what it lacks."""
-    python = str(expanded(profile.interpreter(worker) or sys.executable))
+    python = str(user_path(profile.interpreter(worker) or sys.executable))
     title = f"worker {worker}" if cluster == "local" else f"worker {worker} on {cluster}"
     machine = Machine(cluster, min(1, gpu_count()), cpus_per_job(profile), python)
     try:

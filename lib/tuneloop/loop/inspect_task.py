@@ -16,7 +16,7 @@ from typing import Any
 
 from tuneloop.documents.config import load
 from tuneloop.documents.errors import InputError, MissingError, Problem, did_you_mean
-from tuneloop.documents.files import create_text, expanded, make_folder, read_text, write_text
+from tuneloop.documents.files import create_text, make_folder, read_text, user_path, write_text
 from tuneloop.documents.shell import checked_name, typed
 from tuneloop.documents.yamltext import dump_yaml
 from tuneloop.experiment.design import Source, sources
@@ -199,7 +199,7 @@ def _interpreter(experiment: Experiment | None) -> str:
     if experiment is not None:
         return Crew(experiment).machine(worker.name).python
     python = load(Path.cwd()).profile("local").interpreter(worker.name)
-    return str(expanded(python)) if python else sys.executable
+    return str(user_path(python)) if python else sys.executable
 
 
 def _entry(place: Place, wish: Wish, name: str) -> tuple[str, str]:

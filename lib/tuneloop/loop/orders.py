@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from tuneloop.documents.config import Configuration, load
 from tuneloop.documents.errors import MissingError, Problem
-from tuneloop.documents.files import expanded
+from tuneloop.documents.files import user_path
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.store import all_specs, read_jobs
@@ -63,7 +63,7 @@ class Crew:
             cluster=self.cluster,
             gpus=min(1, gpu_count()),  # one job, one GPU
             cpus=cpus_per_job(self.profile),
-            python=str(expanded(python)) if python else sys.executable,
+            python=str(user_path(python)) if python else sys.executable,
         )
 
     def order(self, worker: str, trained: Sequence[JobSpec] = (), runs: Sequence[Run] | None = None) -> Order:

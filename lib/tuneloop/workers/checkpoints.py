@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuneloop.documents.errors import InputError, Problem
-from tuneloop.documents.files import expanded
+from tuneloop.documents.files import user_path
 from tuneloop.documents.shell import typed
 from tuneloop.experiment.layout import Layout, RunLayout, cleaned_in
 from tuneloop.experiment.read import Experiment, read_experiment
@@ -45,7 +45,7 @@ def cite(text: str, folder: Path, *, citing: tuple[Path, ...] = ()) -> Cited | N
     reference = parse_reference(text)
     if reference is None or reference.experiment is None or model_folder(text, folder).is_dir():
         return None
-    place = (folder / expanded(reference.experiment)).resolve()
+    place = (folder / user_path(reference.experiment)).resolve()
     if not Layout(place).summary.is_file():
         raise InputError(f"`{text}` cites an experiment that is not there", hint=f"there is none in {typed(place)}")
     other = read_experiment(place)

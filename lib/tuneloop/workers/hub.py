@@ -9,7 +9,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from tuneloop.documents.files import expanded
+from tuneloop.documents.files import user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
@@ -19,7 +19,7 @@ def model_folder(text: str, start: Path) -> Path:
 
     A folder comes before a hub id of the same name. A link stays a link.
     """
-    folder = Path(os.path.abspath(start / expanded(text)))  # noqa: PTH100
+    folder = Path(os.path.abspath(start / user_path(text)))  # noqa: PTH100
     if folder.exists() or not is_hub_id(text):
         return folder
     return _cached(text) or folder

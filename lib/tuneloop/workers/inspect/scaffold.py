@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.errors import InputError, did_you_mean
-from tuneloop.documents.files import expanded
+from tuneloop.documents.files import user_path
 from tuneloop.experiment.design import Evaluation, sources
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.identity import digest, file_hash
@@ -109,7 +109,7 @@ def _plans(order: Order, found: Found) -> Iterator[Plan]:
 
 def _plan(order: Order, evaluation: Evaluation, found: Found) -> Plan:
     source = None if evaluation.split is None else sources(order.design)[evaluation.split][0]
-    data = None if source is None else (order.path / expanded(source.path)).resolve()
+    data = None if source is None else (order.path / user_path(source.path)).resolve()
     files = {} if data is None else {data: file_hash(data)}
     task = find_task(evaluation.task, order.path)
     if task.file is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.errors import Problem, TuneloopError, did_you_mean
-from tuneloop.documents.files import expanded
+from tuneloop.documents.files import user_path
 from tuneloop.experiment.design import Evaluation, Source
 from tuneloop.experiment.work import Fault
 
@@ -59,7 +59,7 @@ def find_task(text: str, folder: Path) -> Task:
     path, _, name = (text, "", "") if text.endswith(".py") else text.rpartition("@")
     if not path.endswith(".py"):
         return _registered(text)
-    file = (folder / expanded(path)).resolve()
+    file = (folder / user_path(path)).resolve()
     if not file.is_file():
         raise _fault("task", f"no task file `{path}`", "paths start at the experiment's folder")
     names = _names_in(file, path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuneloop.documents.errors import InputError, TuneloopError
-from tuneloop.documents.files import expanded
+from tuneloop.documents.files import user_path
 from tuneloop.documents.records import SUFFIXES
 from tuneloop.experiment.design import TRAINING_SPLITS, Design, Source, sources
 from tuneloop.experiment.formats import FORMATS, formats_for
@@ -182,7 +182,7 @@ def _data(order: Order, split: str, model: ModelFolder | None, faults: Faults) -
 
 def _entry(order: Order, source: Source, model: ModelFolder | None, faults: Faults) -> Entry | None:
     """Return one file of a split, or None after adding every fault in it."""
-    path = Path(os.path.abspath(order.path / expanded(source.path)))  # noqa: PTH100
+    path = Path(os.path.abspath(order.path / user_path(source.path)))  # noqa: PTH100
     at = ("data", source.index)
     try:
         how = reading_from(reading_of(source))
