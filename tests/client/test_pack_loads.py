@@ -44,19 +44,23 @@ def test_every_skill_command_and_agent_is_there_once(claude: Claude, way: Way, p
     assert len(session.init["agents"]) == len(set(session.init["agents"]))
 
 
-@pytest.mark.slow
-def test_every_skill_loads_and_its_first_command_runs(claude: Claude, way: Way, pack: Pack, experiment: Path) -> None:
-    script: list[Turn] = []
-    for skill in pack.chosen():
-        script += [Use("Skill", {"skill": way.prefix + skill.name}), lambda body: _first_command(body, experiment)]
-    session = claude.play(way.project, [*script, "done"], "hello", *way.options, "--allowedTools", "Bash(tuneloop:*)")
-    loaded, printed = session.results[::2], session.results[1::2]
-    assert [result.text for result in loaded] == [
-        f"Launching skill: {way.prefix}{skill.name}" for skill in pack.chosen()
-    ]
-    assert not [result.text for result in printed if result.is_error or not result.text]
+def test_every_skill_loads_whole(claude: Claude, way: Way, pack: Pack) -> None:
+    names = [way.prefix + skill.name for skill in pack.chosen()]
+    session = claude.play(way.project, [*map(_load, names), "done"], "hello", *way.options)
+    assert [result.text for result in session.results] == [f"Launching skill: {name}" for name in names]
     text = everything(session.last)
     assert not [skill.name for skill in pack.chosen() if skill.body.strip() not in text]
+
+
+@pytest.mark.slow
+def test_the_first_command_of_every_skill_runs(claude: Claude, checkout: Path, pack: Pack, experiment: Path) -> None:
+    script: list[Turn] = []
+    for skill in pack.chosen():
+        script += [_load(skill.name), lambda body: _first_command(body, experiment)]
+    session = claude.play(checkout, [*script, "done"], "hello", "--allowedTools", "Bash(tuneloop:*)")
+    printed = session.results[1::2]
+    assert len(printed) == len(pack.chosen())
+    assert not [result.text for result in printed if result.is_error or not result.text]
 
 
 def test_a_skill_without_its_link_is_unknown(claude: Claude, checkout: Path, tmp_path: Path) -> None:
@@ -80,6 +84,10 @@ def _ours(offered: list[tuple[str, str]], pack: Pack) -> list[tuple[str, str]]:
     texts = {skill.head.description for skill in pack.skills}
     plain = [(name, html.unescape(text)) for name, text in offered]
     return sorted((name, text) for name, text in plain if name.rpartition(":")[2] in names or text in texts)
+
+
+def _load(name: str) -> Use:
+    return Use("Skill", {"skill": name})
 
 
 def _first_command(body: Body, experiment: Path) -> Use:
