@@ -24,6 +24,8 @@ NOT_TYPED = {
     "tuneloop design-experiment runs/preference/": "likewise",
     "tuneloop scaffold-experiment runs/preference/": "likewise",
     "tuneloop run-experiment runs/preference/": "likewise",
+    "claude plugin": "tests/client installs the plugin with the real client",
+    "tuneloop skills link --with-settings": "the pack's own checkout refuses it; tests/client types it in a project",
 }
 
 
