@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from command_reading import PACK, TASK, TEXTS, block, filled
+from command_reading import PACK, TASK, TEXTS, block
 
 from lab import make_echo
 from places import content
+from spec_texts import filled
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.design import Design
 from tuneloop.librarian.pack import Command, CommandHead
