@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from librarian_support import make_pack, state, wish, write
+from librarian_support import make_pack, state, unlink, wish, write
 
 from tuneloop.documents.errors import InputError
 from tuneloop.hooks.commands import allow_rules
@@ -151,10 +151,6 @@ RULES = ["Bash(tuneloop status:*)"]
 def link(pack: Pack, project: Path, *, merge: bool = True, rules: Sequence[str] = RULES) -> LinkPlan:
     more = additions(pack.root, rules)
     return acts.link(pack, for_project(project, project), wish("look-at-it", additions=more, merge=merge))
-
-
-def unlink(project: Path) -> None:
-    acts.unlink(for_project(project, project), [], None)
 
 
 @pytest.mark.parametrize(
