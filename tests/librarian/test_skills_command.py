@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,3 +130,79 @@ def test_many_at_once_all_come_through(project: Path) -> None:
     assert sum(json.loads(out)["written"] for out, _ in said) == 1
     assert tuneloop(project, "skills", "unlink").returncode == 0
     assert state(project) == {}
+
+
+# Git
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", "-C", folder, *words], check=True, capture_output=True, text=True).stdout
+
+
+def test_what_is_bound_to_the_machine_is_named_once(project: Path) -> None:
+    git(project, "init", "--quiet")
+    first = tuneloop(project, "skills", "link", "run-inspect").stderr
+    assert "keep out of git, such as in .git/info/exclude: .claude/tuneloop.json and " in first
+    assert tuneloop(project, "skills", "link", "run-inspect").stderr == ""
+    tuneloop(project, "skills", "unlink")
+    assert "out of git" not in tuneloop(project, "skills", "link", "--dry-run").stderr
+    assert "out of git" not in tuneloop(project, "skills", "link", "--quiet").stderr
+
+
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        (".claude/\n", ""),
+        (".claude/tuneloop.json\n", ".claude/skills/create-inspect-task and "),
+        (".claude/skills/\n", ".claude/tuneloop.json\n"),
+    ],
+)
+def test_what_git_ignores_is_not_named(project: Path, rules: str, named: str) -> None:
+    git(project, "init", "--quiet")
+    write(project / ".git/info/exclude", rules)
+    said = tuneloop(project, "skills", "link", "run-inspect").stderr
+    assert ("out of git" in said) == bool(named)
+    assert said.partition("exclude: ")[2].startswith(named)
+    assert "\n" not in said[:-1], "it is one line"
+
+
+@pytest.mark.parametrize("lack", ["repository", "git"])
+def test_without_git_nothing_is_said(project: Path, tmp_path: Path, lack: str) -> None:
+    path = os.environ["PATH"]
+    if lack == "git":
+        git(project, "init", "--quiet")
+        path = str(tmp_path)
+    done = tuneloop(project, "skills", "link", PATH=path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# At the start of a session
+
+
+def test_the_hook_that_the_help_gives_links_at_the_start_of_a_session(project: Path) -> None:
+    told = " ".join(tuneloop(project, "skills", "link", "--help").stdout.split())
+    found = re.search(r'\{"hooks": \[.*?\}\]\}', told)
+    assert found is not None
+    write(project / ".claude/settings.json", json.dumps({"hooks": {"SessionStart": [json.loads(found[0])]}}))
+    below = project / "data"
+    below.mkdir()
+    write(project / "tuneloop.yaml", "")
+    settings = json.loads((project / ".claude/settings.json").read_text())
+    (command,) = [hook["command"] for group in settings["hooks"]["SessionStart"] for hook in group["hooks"]]
+
+    def start() -> subprocess.CompletedProcess[str]:
+        """Run the hook as the client does: in the session's folder, with the event on its standard input."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        event = json.dumps({"hook_event_name": "SessionStart", "source": "startup", "cwd": str(below)})
+        environment = os.environ | {"PATH": path}
+        argv = ["sh", "-c", command]
+        return subprocess.run(argv, cwd=below, input=event, env=environment, check=True, capture_output=True, text=True)
+
+    assert "linked: " in start().stdout
+    assert linked(project) >= SKILLS
+    (project / ".claude/skills/run-inspect").unlink()
+    assert "linked: 1 skill" in start().stdout
+    assert linked(project) >= SKILLS
+    quiet = start()
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+    assert tuneloop(project, "skills", "doctor").returncode == 0

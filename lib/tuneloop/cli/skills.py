@@ -54,13 +54,17 @@ def link_pack(
     as_copy: Annotated[bool, typer.Option("--copy", help="Copy instead of linking.")] = False,
     dry_run: DryRun = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="Say nothing when all is linked already, as at the start of a session.")
+        bool, typer.Option("--quiet", help="Say nothing when all is linked already, as for a hook.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Link skills and all they require, and repair what was linked. Safe to repeat; overwrites nothing of yours.
 
-    Slash commands and agents come along unless only single skills are named.
+    Slash commands and agents come along unless only single skills are named. At the start of every session it is done
+    by a `SessionStart` hook in Claude Code's settings; what that links is there from the next session on:
+
+    \b
+      {"hooks": [{"type": "command", "command": "tuneloop skills link --quiet"}]}
 
     \b
     Example:
@@ -81,6 +85,8 @@ def link_pack(
     if quiet and not plan.to_do:
         return
     _show(plan, dry_run=dry_run)
+    if plan.before is None and not dry_run and not quiet:
+        _say_what_to_ignore(plan)
     if new_folder and not dry_run and plan.changes:
         say("next: start Claude Code there; in a session that is open already, `/reload-skills`")
 
@@ -235,6 +241,17 @@ def _show(plan: "LinkPlan", *, dry_run: bool) -> None:
         note(f"left alone: {step.place}, {step.why}")
     for warning in plan_warnings(plan):
         note(f"note: {warning}")
+
+
+def _say_what_to_ignore(plan: "LinkPlan") -> None:
+    """Note once, when a project is first linked, what of it is of no use on another machine."""
+    from tuneloop.librarian.ignored import bound_here
+
+    found = bound_here(plan)
+    if found:
+        others = len(found) - 1
+        more = f" and {others} other new path{'' if others == 1 else 's'}" if others else ""
+        note(f"note: only for this machine, so keep out of git, such as in .git/info/exclude: {found[0]}{more}")
 
 
 def _data(plan: "LinkPlan", *, written: bool) -> dict[str, Any]:
