@@ -1,11 +1,9 @@
-"""A folder with a model, data and the design of an echo experiment, and `tuneloop` run in it."""
+"""A folder with a model, data and the design of an echo experiment, and the problems that a command tells of it."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 DESIGN = """\
 schema: tuneloop.experiment/1
@@ -33,22 +31,6 @@ class Told(NamedTuple):
     line: int | None = None
     key: str | None = None
     hint: str | None = None
-
-
-def tuneloop(folder: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in `folder`; a traceback is a bug whatever the test is about."""
-    argv = [sys.executable, "-m", "tuneloop", *map(str, arguments)]
-    done = subprocess.run(
-        argv,
-        cwd=folder,
-        env=os.environ | environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stdout + done.stderr, done.stderr
-    return done
 
 
 def problems(done: subprocess.CompletedProcess[str]) -> list[Told]:
@@ -86,8 +68,3 @@ def changed(*changes: tuple[str, str]) -> str:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     return text
-
-
-def as_json(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)

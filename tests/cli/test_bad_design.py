@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_support import DESIGN, PLAIN, Told, changed, files, prepare, problems, tuneloop
+from cli_support import DESIGN, PLAIN, Told, changed, files, prepare, problems
 
 from places import content
 from tuneloop.experiment.design import Design
+from typed import tuneloop
 
 BIG = ("{lr: [1e-3, 1e-4]}", f"{{x: {list(range(101))}, y: {list(range(100))}}}")
 NOT_PLAIN = "is not a plain name"

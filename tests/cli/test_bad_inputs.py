@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from cli_support import problems, tuneloop
+from cli_support import problems
 
 from places import content
 from tuneloop.documents.records import READABLE
+from typed import tuneloop
 
 pytestmark = pytest.mark.train  # importing torchtune and inspect-ai costs seconds
 EXAMPLES = Path(__file__).parents[2] / "examples"

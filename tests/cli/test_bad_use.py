@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_support import Told, designed, prepare, problems, tuneloop
+from cli_support import Told, designed, prepare, problems
 
 from lab import make_echo
 from places import content, fill, make_read_only
+from typed import tuneloop
 
 DESIGN = ("design-experiment", "exp", "--from", "exp/design.yaml")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_support import as_json, problems, tuneloop
+from cli_support import problems
 
 from places import content
 from tuneloop.cli import create as cli
@@ -21,6 +21,7 @@ from tuneloop.workers.inspect import create as made
 from tuneloop.workers.inspect import worker
 from tuneloop.workers.inspect.create import Wish
 from tuneloop.workers.inspect.trial import Tried
+from typed import as_json, tuneloop
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WORDS = EXAMPLES / "capitalization/data/test.jsonl"

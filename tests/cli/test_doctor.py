@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_support import designed, problems, tuneloop
+from cli_support import designed, problems
 
 from places import content
+from typed import tuneloop
 
 pytestmark = pytest.mark.slow
 

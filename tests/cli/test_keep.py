@@ -12,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_support import as_json, problems, tuneloop
+from cli_support import problems
 
 from lab import make_echo, run, states
 from places import content
+from typed import as_json, tuneloop
 
 pytestmark = pytest.mark.slow
 KEPT = {"verified.json", "cleaned.json"}

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_support import as_json, problems, tuneloop
+from cli_support import problems
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +12,7 @@ from lab import command, make_echo, run
 from places import content
 from tuneloop.documents.plain import Screen, last_drawn, plain
 from tuneloop.loop.logs import Tail
+from typed import as_json, tuneloop
 
 slow = pytest.mark.slow
 

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_support import as_json, problems, tuneloop
+from cli_support import problems
 
 from lab import make_echo, run
 from places import content
+from typed import as_json, tuneloop
 
 pytestmark = pytest.mark.slow
 

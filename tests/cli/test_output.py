@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_support import as_json, designed, prepare, tuneloop
+from cli_support import designed, prepare
 
 import tuneloop as package
 from command_line import cli, commands
 from tuneloop.cli.output import MOST_JSON, table
+from typed import as_json, tuneloop
 
 HEAVY = {"torch", "torchtune", "transformers", "pandas", "matplotlib", "inspect_ai", "scipy", "pyarrow", "numpy"}
 CHANGES_NOTHING = {"explain", "wait", "status", "config", "sample", "logs", "doctor", "skills status", "skills doctor"}

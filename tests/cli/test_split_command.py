@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
-from cli_support import as_json, problems, tuneloop
+from cli_support import problems
 
 from places import content
 from tuneloop.documents.schema import validate
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.design import Design, faults
+from typed import as_json, tuneloop
 
 SHARES = ("--shares", "train=0.8,test=0.2")
 

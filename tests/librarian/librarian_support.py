@@ -1,13 +1,13 @@
-"""A small pack, the whole state of a folder, and `tuneloop` run in one."""
+"""A small pack, linking it, and the whole state of a folder."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from tuneloop.librarian.links import Wish
+from tuneloop.librarian import acts
+from tuneloop.librarian.links import LinkPlan, Wish
+from tuneloop.librarian.pack import Pack
+from tuneloop.librarian.target import for_project
 
 SKILLS = {  # name to category and what it requires
     "plan-it": ("experiment", "do-it"),
@@ -15,6 +15,16 @@ SKILLS = {  # name to category and what it requires
     "look-at-it": ("experiment", ""),
     "clean-up": ("lifecycle", ""),
     "publish-it": ("sharing", "look-at-it"),
+}
+DEFAULT = {  # the places that are linked when nothing is named
+    "skills/plan-it",
+    "skills/do-it",
+    "skills/look-at-it",
+    "skills/clean-up",
+    "commands/speckit-plan.md",
+    "commands/speckit.plan.md",
+    "commands/overview.md",
+    "agents/reader.md",
 }
 HOOK = '"${CLAUDE_PLUGIN_ROOT}/hooks/launch" guard'
 
@@ -66,16 +76,9 @@ def wish(*words: str, **more: Any) -> Wish:
     return Wish(words, **more)
 
 
-def tuneloop(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command in `folder`; a traceback is a bug whatever the test is about."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tuneloop", *map(str, words)],
-        cwd=folder,
-        env=dict(os.environ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stdout + done.stderr, done.stderr
-    return done
+def link(pack: Pack, project: Path, *words: str, **more: Any) -> LinkPlan:
+    return acts.link(pack, for_project(project, project), wish(*words, **more))
+
+
+def unlink(project: Path, *words: str, pack: Pack | None = None) -> LinkPlan:
+    return acts.unlink(for_project(project, project), list(words), pack)

@@ -1,39 +1,18 @@
 """What is linked, repaired and taken away, and that nothing of anybody else's is touched."""
 
-import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
-from librarian_support import linked, make_pack, state, wish, write
+from librarian_support import DEFAULT, link, linked, make_pack, state, unlink, wish, write
 
 from tuneloop.documents.errors import BusyError, InputError, MissingError
 from tuneloop.librarian import acts
-from tuneloop.librarian.health import faults, plan_warnings
 from tuneloop.librarian.links import LinkPlan, plan_link, plan_unlink
 from tuneloop.librarian.pack import Pack, read_pack
 from tuneloop.librarian.settings import additions
 from tuneloop.librarian.target import for_project, for_user
-
-DEFAULT = {
-    "skills/plan-it",
-    "skills/do-it",
-    "skills/look-at-it",
-    "skills/clean-up",
-    "commands/speckit-plan.md",
-    "commands/speckit.plan.md",
-    "commands/overview.md",
-    "agents/reader.md",
-}
-
-
-def link(pack: Pack, project: Path, *words: str, **more: object) -> LinkPlan:
-    return acts.link(pack, for_project(project, project), wish(*words, **more))
-
-
-def unlink(project: Path, *words: str, pack: Pack | None = None) -> LinkPlan:
-    return acts.unlink(for_project(project, project), list(words), pack)
 
 
 def left(plan: LinkPlan) -> dict[str, str]:
@@ -100,19 +79,42 @@ def test_the_dotted_name_is_a_file_that_sends_to_the_command(pack: Pack, project
     assert not path.is_symlink()
     text = path.read_text()
     assert "disable-model-invocation: true" in text
-    assert "@.claude/commands/speckit-plan.md" in text
-    assert "$ARGUMENTS" in text
+    assert " @.claude/commands/speckit-plan.md " in text
+    assert "read the file `.claude/commands/speckit-plan.md` in the project's root" in text
+    assert text.count("$ARGUMENTS") == 1
+
+
+def test_a_dotted_name_goes_where_its_command_is_somebody_else_s(pack: Pack, project: Path) -> None:
+    dotted = project / ".claude/commands/speckit.plan.md"
+    own = write(project / ".claude/commands/speckit-plan.md", "mine")
+    link(pack, project)
+    assert not dotted.exists()
+    own.unlink()
+    link(pack, project)
+    assert dotted.exists()
+    own.unlink()
+    own.write_text("mine")
+    plan = link(pack, project)
+    assert ("remove", "its command here is not the pack's") in {(step.act, step.why) for step in plan.steps}
+    assert not dotted.exists()
+    assert own.read_text() == "mine"
 
 
 def test_the_person_s_own_folder_can_be_linked(pack: Pack, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     acts.link(pack, for_user(), wish())
     assert linked(home) == DEFAULT
-    assert f"@{home}/.claude/commands/speckit-plan.md" in (home / ".claude/commands/speckit.plan.md").read_text()
+    text = (home / ".claude/commands/speckit.plan.md").read_text()
+    assert f"@{home}/.claude/commands/speckit-plan.md" in text
+    assert f"read the file `{home}/.claude/commands/speckit-plan.md` first" in text
     acts.unlink(for_user(), [], None)
     assert not (home / ".claude").exists()
-    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(home / "config"))
-    acts.link(pack, for_user(), wish("look-at-it"))
-    assert (home / "config/skills/look-at-it/SKILL.md").is_file()
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(home / "my config"))
+    acts.link(pack, for_user(), wish())
+    assert (home / "my config/skills/look-at-it/SKILL.md").is_file()
+    text = (home / "my config/commands/speckit.plan.md").read_text()
+    assert f' @"{home}/my config/commands/speckit-plan.md" ' in text, (
+        "the client attaches no path with a space unquoted"
+    )
 
 
 def test_a_home_is_no_project(pack: Pack, home: Path) -> None:
@@ -169,6 +171,25 @@ def test_one_skill_is_unlinked_and_the_rest_stays(pack: Pack, project: Path) -> 
         unlink(project, "clean-up", pack=pack)
 
 
+def test_commands_and_agents_go_with_the_last_category(pack: Pack, project: Path) -> None:
+    link(pack, project)
+    unlink(project, "lifecycle", pack=pack)
+    assert linked(project) == DEFAULT - {"skills/clean-up"}
+    unlink(project, "experiment", pack=pack)
+    assert state(project) == {}
+    link(pack, project, "experiment", "clean-up")
+    unlink(project, "experiment", pack=pack)
+    assert linked(project) == DEFAULT - {"skills/plan-it", "skills/do-it", "skills/look-at-it"}
+    unlink(project, "clean-up")
+    assert state(project) == {}
+
+
+def test_commands_and_agents_stay_while_single_skills_go(pack: Pack, project: Path) -> None:
+    link(pack, project, "experiment")
+    unlink(project, "plan-it", pack=pack)
+    assert linked(project) == DEFAULT - {"skills/plan-it", "skills/clean-up"}
+
+
 def test_unlinking_where_nothing_is_linked_does_nothing(project: Path) -> None:
     assert not unlink(project).to_do
     assert state(project) == {}
@@ -184,7 +205,7 @@ def test_links_follow_the_pack_when_it_moves(pack: Pack, project: Path, tmp_path
     assert linked(project) == {"commands/speckit.plan.md"}  # the one that is no link
     plan = link(moved, project, additions=additions(moved.root, []))
     assert linked(project) == DEFAULT
-    assert "it leads nowhere: the pack was moved" in {step.why for step in plan.steps}
+    assert "leads nowhere: the pack was moved" in {step.why for step in plan.steps}
     settings = (project / ".claude/settings.json").read_text()
     assert str(tmp_path / "moved/hooks/launch") in settings
     assert str(pack.root / "hooks") not in settings
@@ -247,70 +268,7 @@ def test_without_links_on_the_disk_copies_do(pack: Pack, project: Path, monkeypa
     assert state(project) == {}
 
 
-# What is told
-
-
-def test_faults_tell_what_is_wrong_and_what_mends_it(pack: Pack, project: Path) -> None:
-    target = for_project(project, project)
-    found = list(faults(plan_link(pack, target, wish(repair=True))))
-    assert [fault.message for fault in found] == [f"nothing is linked in {project}/.claude"]
-    link(pack, project, "do-it")
-    assert list(faults(plan_link(pack, target, wish(repair=True)))) == []
-    (project / ".claude/skills/do-it").unlink()
-    (fault,) = faults(plan_link(pack, target, wish(repair=True)))
-    assert fault.message == "skills/do-it is not here: it was linked and is gone"
-    assert fault.hint == f"`tuneloop skills link do-it --project {project}`"
-    make_pack(pack.root, version="0.2.0")
-    told = [fault.message for fault in faults(plan_link(pack, target, wish(repair=True)))]
-    assert "linked from version 0.1.0, the pack is 0.2.0" in told
-
-
-def test_a_skill_of_the_person_hides_the_project_s(pack: Pack, project: Path, home: Path) -> None:
-    write(home / ".claude/skills/do-it/SKILL.md", "# mine")
-    (said,) = plan_warnings(link(pack, project))
-    assert "hides the project's `do-it`" in said
-
-
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"home": {"enabledPlugins": {"tuneloop@lab": True}}}, True),
-        ({"project": {"enabledPlugins": {"tuneloop@lab": True}}}, True),
-        (
-            {
-                "home": {"enabledPlugins": {"tuneloop@lab": True}},
-                "project": {"enabledPlugins": {"tuneloop@lab": False}},
-            },
-            False,
-        ),
-        ({"home": {"enabledPlugins": {"another@lab": True}}}, False),
-        ({"home": ["not settings"]}, False),
-    ],
-)
-def test_the_plugin_beside_the_links_is_told(
-    pack: Pack, project: Path, home: Path, settings: dict[str, object], told: bool
-) -> None:
-    for name, value in settings.items():
-        write((home if name == "home" else project) / ".claude/settings.json", json.dumps(value))
-    assert any("listed twice" in said for said in plan_warnings(link(pack, project))) == told
-    assert list(plan_warnings(unlink(project))) == []
-
-
-@pytest.mark.parametrize(
-    "mark", [".specify/integration.json", ".specify/init-options.json", ".claude/skills/speckit-plan/SKILL.md"]
-)
-def test_where_spec_kit_was_set_up_its_commands_win(pack: Pack, project: Path, mark: str) -> None:
-    link(pack, project)
-    write(project / mark, "{}")
-    plan = link(pack, project)
-    assert linked(project) - {"skills/speckit-plan"} == {place for place in DEFAULT if "speckit" not in place}
-    assert any(mark.partition("/SKILL")[0] in said for said in plan_warnings(plan))
-
-
-def test_a_folder_that_only_our_commands_made_is_not_spec_kit_s(pack: Pack, project: Path) -> None:
-    write(project / ".specify/memory/constitution.md", "# Ours")
-    link(pack, project)
-    assert linked(project) == DEFAULT
+# What is planned
 
 
 def test_a_plan_changes_nothing(pack: Pack, project: Path) -> None:

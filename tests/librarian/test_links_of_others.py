@@ -10,25 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from librarian_support import linked, make_pack, state, tuneloop, wish, write
+from librarian_support import link, linked, make_pack, state, unlink, write
 
 from places import fill, make_read_only
 from tuneloop.documents.errors import InputError
-from tuneloop.librarian import acts
-from tuneloop.librarian.links import LinkPlan
 from tuneloop.librarian.pack import Pack
 from tuneloop.librarian.settings import additions
-from tuneloop.librarian.target import for_project
+from typed import tuneloop
 
 NOBODY = 65534
-
-
-def link(pack: Pack, project: Path, **more: object) -> LinkPlan:
-    return acts.link(pack, for_project(project, project), wish(**more))
-
-
-def unlink(project: Path) -> LinkPlan:
-    return acts.unlink(for_project(project, project), [], None)
 
 
 def own_skill(place: Path) -> None:

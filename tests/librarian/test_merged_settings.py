@@ -1,20 +1,24 @@
 """Merging into settings and taking out again: what a person wrote is never lost, whatever it is."""
 
 import json
+import shlex
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from librarian_support import state, wish, write
+from librarian_support import make_pack, state, unlink, wish, write
 
 from tuneloop.documents.errors import InputError
 from tuneloop.hooks.commands import allow_rules
 from tuneloop.librarian import acts
-from tuneloop.librarian.links import LinkPlan
+from tuneloop.librarian.health import faults
+from tuneloop.librarian.links import LinkPlan, plan_link
 from tuneloop.librarian.manifest import Added, Merge
-from tuneloop.librarian.pack import Pack, find_root
+from tuneloop.librarian.pack import Pack, find_root, read_pack
 from tuneloop.librarian.settings import additions, merged, parse, removed
 from tuneloop.librarian.target import for_project
 
@@ -111,21 +115,42 @@ def test_the_pack_s_folder_is_quoted(pack: Pack, tmp_path: Path) -> None:
     assert hook.at == ["hooks", "PreToolUse"]
     assert isinstance(hook.value, dict)
     command = hook.value["hooks"][0]["command"]  # type: ignore[index, call-overload]
-    import shlex
+    launch = f"{root}/hooks/launch"
+    assert shlex.split(command) == ["[", "!", "-x", launch, "]", "||", "exec", launch, "guard"]
 
-    assert shlex.split(command) == [f"{root}/hooks/launch", "guard"]
+
+def answers(command: str) -> tuple[int, str]:
+    """Run a hook's command as the client does; return its exit code and what it prints."""
+    done = subprocess.run(["sh", "-c", command], input="{}", capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_hook_is_silent_where_its_launcher_is_not(tmp_path: Path) -> None:
+    root = make_pack(tmp_path / "it's here")
+    write(root / "hooks/launch", "#!/bin/sh\necho $1; exit 3\n").chmod(0o755)
+    (hook,) = additions(root, [])
+    command = hook.value["hooks"][0]["command"]  # type: ignore[index, call-overload]
+    assert answers(command) == (3, "guard\n")
+    (root / "hooks/launch").unlink()
+    assert answers(command) == (0, "")
+
+
+def test_a_hook_that_must_block_blocks_without_its_launcher(tmp_path: Path) -> None:
+    root = make_pack(tmp_path / "pack")
+    hooks = root / "hooks/hooks.json"
+    hooks.write_text(hooks.read_text().replace("guard", "--must guard || exit 2"))
+    (hook,) = additions(root, [])
+    assert answers(hook.value["hooks"][0]["command"])[0] == 2  # type: ignore[index, call-overload]
 
 
 # The file
 
+RULES = ["Bash(tuneloop status:*)"]
 
-def link(pack: Pack, project: Path, *, merge: bool = True) -> LinkPlan:
-    more = additions(pack.root, ["Bash(tuneloop status:*)"])
+
+def link(pack: Pack, project: Path, *, merge: bool = True, rules: Sequence[str] = RULES) -> LinkPlan:
+    more = additions(pack.root, rules)
     return acts.link(pack, for_project(project, project), wish("look-at-it", additions=more, merge=merge))
-
-
-def unlink(project: Path) -> None:
-    acts.unlink(for_project(project, project), [], None)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +186,7 @@ def test_settings_that_cannot_be_kept_are_refused(pack: Pack, project: Path, tex
         '{\r\n\t"hooks" : {}\r\n}\r\n',
         '{"é": "\\ud800", "n": 1.5e300, "big": 123456789012345678901}',
         "{}",
+        '\ufeff{"model": "opus"}',
     ],
 )
 def test_the_very_bytes_come_back(pack: Pack, project: Path, text: str) -> None:
@@ -199,6 +225,67 @@ def test_what_a_person_took_out_stays_out(pack: Pack, project: Path) -> None:
     assert not path.exists()
     link(pack, project)
     assert path.exists()
+
+
+@pytest.mark.parametrize("out", ["hook", "rule"])
+def test_one_entry_that_a_person_took_out_stays_out(pack: Pack, project: Path, tmp_path: Path, out: str) -> None:
+    rules = [*RULES, "Bash(tuneloop wait:*)"]
+    link(pack, project, rules=rules)
+    path = project / ".claude/settings.json"
+    settings = json.loads(path.read_text())
+    if out == "hook":
+        del settings["hooks"]
+    else:
+        settings["permissions"]["allow"].remove(rules[0])
+    settings["permissions"]["allow"].append("Bash(make:*)")
+    path.write_text(json.dumps(settings))
+    before = path.read_text()
+    plan = link(pack, project, rules=rules, merge=False)
+    assert not plan.to_do
+    assert list(faults(plan)) == []
+    moved = read_pack(pack.root.rename(tmp_path / "moved"))
+    link(moved, project, rules=rules, merge=False)
+    after = path.read_text()
+    assert (str(moved.root / "hooks/launch") in after) == (out == "rule")
+    assert (rules[0] in after) == (out == "hook")
+    assert rules[1] in after
+    if out == "hook":
+        assert after == before
+    unlink(project)
+    assert json.loads(path.read_text()) == {"permissions": {"allow": ["Bash(make:*)"]}}
+
+
+def test_what_was_taken_out_comes_back_when_asked_for(pack: Pack, project: Path) -> None:
+    link(pack, project)
+    path = project / ".claude/settings.json"
+    whole = path.read_text()
+    path.write_text(json.dumps({"permissions": json.loads(whole)["permissions"]}))
+    link(pack, project)
+    assert json.loads(path.read_text()) == json.loads(whole)
+    unlink(project)
+    assert state(project) == {}
+
+
+def test_what_a_person_was_never_asked_about_is_not_added(pack: Pack, project: Path) -> None:
+    link(pack, project)
+    more = [*RULES, "Bash(tuneloop sample:*)"]
+    before = state(project)
+    plan = plan_link(pack, for_project(project, project), wish(additions=additions(pack.root, more), repair=True))
+    assert list(faults(plan)) == []
+    link(pack, project, rules=more, merge=False)
+    assert state(project) == before
+    link(pack, project, rules=more)
+    assert "sample" in (project / ".claude/settings.json").read_text()
+
+
+def test_the_indent_and_the_byte_order_mark_stay(pack: Pack, project: Path) -> None:
+    path = write(project / ".claude/settings.json", '\ufeff{\n    "model": "opus"\n}\n')
+    link(pack, project)
+    text = path.read_text()
+    assert text.startswith('\ufeff{\n    "model": "opus",\n    "permissions": {\n        "allow"')
+    path.write_text(text.replace("opus", "haiku"))
+    unlink(project)
+    assert path.read_text() == '\ufeff{\n    "model": "haiku"\n}\n'
 
 
 def test_without_being_asked_nothing_is_merged(pack: Pack, project: Path) -> None:

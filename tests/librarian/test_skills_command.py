@@ -5,18 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from librarian_support import linked, state, tuneloop, write
+from librarian_support import linked, state, write
 
 from tuneloop.librarian.pack import find_root, read_pack
+from typed import as_json, tuneloop
 
 SKILLS = {f"skills/{skill.name}" for skill in read_pack().chosen()}
-
-
-def told(done: subprocess.CompletedProcess[str]) -> Any:
-    return json.loads(done.stdout)
 
 
 def test_a_project_is_linked_looked_at_and_left_as_it_was(project: Path) -> None:
@@ -42,23 +38,43 @@ def test_what_is_left_alone_is_noted_and_no_failure(project: Path) -> None:
     done = tuneloop(project, "skills", "link")
     assert done.returncode == 0
     assert "left alone: skills/run-inspect, something of yours has this name" in done.stderr
-    found = told(tuneloop(project, "skills", "link", "--json"))
+    found = as_json(tuneloop(project, "skills", "link", "--json"))
     assert (found["schema"], found["left"], found["written"]) == ("tuneloop.skills/1", ["skills/run-inspect"], False)
 
 
 def test_the_line_that_doctor_says_mends(project: Path) -> None:
     tuneloop(project, "skills", "link", "run-inspect")
     (project / ".claude/skills/run-inspect").unlink()
-    done = tuneloop(project, "skills", "doctor", "--json")
-    (fault,) = told(done)["faults"]
-    assert done.returncode == 1
+    (fault,) = as_json(tuneloop(project, "skills", "doctor", "--json"), exit_code=1)["faults"]
     words = fault["hint"].strip("`").split()
     assert tuneloop(project, *words[1:]).returncode == 0
-    assert told(tuneloop(project, "skills", "doctor", "--json")) == {
+    assert as_json(tuneloop(project, "skills", "doctor", "--json")) == {
         "schema": "tuneloop.skills-doctor/1",
         "ok": True,
         "faults": [],
     }
+
+
+def test_doctor_says_once_what_mends_several(project: Path) -> None:
+    tuneloop(project, "skills", "link")
+    (project / ".claude/skills/run-inspect").unlink()
+    (project / ".claude/skills/run-torchtune").unlink()
+    (project / ".claude/skills/run-torchtune").symlink_to("nowhere")
+    (project / ".claude/agents/experiment-reviewer.md").unlink()
+    done = tuneloop(project, "skills", "doctor")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "fault  1 skill, 1 agent: missing, linked before, and gone"
+    assert lines[1] == "       `tuneloop skills link run-inspect --project " + f"{project}`"
+    assert lines[2].startswith("fault  skills/run-torchtune: left alone, changed after it was linked")
+    assert lines[3].startswith("       move away what is there, then `tuneloop skills link")
+    assert lines[-1] == "2 faults"
+    manifest = project / ".claude/tuneloop.json"
+    manifest.write_text(manifest.read_text().replace('"version": "', '"version": "older-'))
+    again = tuneloop(project, "skills", "doctor").stdout
+    assert again.count("tuneloop skills link") == 2, "one line mends two faults, and another the third"
+    assert "3 faults" in again
+    shown = tuneloop(project, "skills", "status").stdout
+    assert "changed after it was linked" in shown
 
 
 def test_a_dry_run_writes_nothing_not_even_a_lock(project: Path, home: Path) -> None:

@@ -1,5 +1,6 @@
 """`skills link`, `unlink`, `status`, `doctor`: the pack in the folders that Claude Code reads."""
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -153,9 +154,9 @@ def examine_links(project: Project = None, user: User = False, as_json: Json = F
         told = [item.as_dict() for item in found]
         write_json({"schema": "tuneloop.skills-doctor/1", "ok": not found, "faults": told}, whole=True)
         raise typer.Exit(code)
-    for fault in found:
+    for fault, after in itertools.zip_longest(found, found[1:]):
         say(f"fault  {fault.message}")
-        if fault.hint:
+        if after is None or after.hint != fault.hint:  # one line mends several
             say(f"       {fault.hint}")
     say(f"\n{len(found)} fault{'' if len(found) == 1 else 's'}" if found else "all is well")
     raise typer.Exit(code)

@@ -9,27 +9,34 @@ from tuneloop.documents.shell import typed
 from tuneloop.librarian.links import Act, LinkPlan, Step
 from tuneloop.librarian.neighbours import warnings
 
-_FAULTS: dict[Act, str] = {
-    "make": "is not here: {why}",
-    "replace": "is not the pack's: {why}",
-    "remove": "is of no use: {why}",
-    "leave": "is not touched: {why}",
+_FAULTS: dict[Act, str] = {  # in this order, those first that one line mends
+    "make": "missing",
+    "replace": "not the pack's as it is now",
+    "remove": "to be taken away",
+    "leave": "left alone",
 }
 
 
 def faults(plan: LinkPlan) -> Iterator[Problem]:
-    """Yield what `link` would mend, what only a person can, and what hides a skill or lists it twice."""
+    """Yield what `link` would mend, what only a person can, and what hides a skill or lists it twice.
+
+    Places with one reason are one fault.
+    """
     mend = f"`{mending_line(plan)}`"
     if not plan.steps and plan.before is None:
         yield Problem(f"nothing is linked in {plan.target.base}", hint=mend)
-    for step in plan.steps:
-        if step.act != "keep":
-            hint = None if step.act == "leave" else mend
-            yield Problem(f"{step.place} {_FAULTS[step.act].format(why=step.why)}", hint=hint)
     if plan.settings is not None:
-        yield Problem(f"{plan.settings.path} has other entries than the pack", hint=mend)
+        what = "the pack has moved or changed since its hooks and permissions were merged"
+        yield Problem(f"{plan.settings.path}: {what}", hint=mend)
     if plan.before and plan.after and plan.before.version != plan.after.version:
         yield Problem(f"linked from version {plan.before.version}, the pack is {plan.after.version}", hint=mend)
+    for act, what in _FAULTS.items():
+        steps = [step for step in plan.steps if step.act == act]
+        for why in dict.fromkeys(step.why for step in steps):
+            found = [step for step in steps if step.why == why]
+            where = found[0].place if len(found) == 1 else counted(found)
+            hint = mend if act != "leave" else f"move away what is there, then {mend}"
+            yield Problem(f"{where}: {what}, {why}", hint=hint)
     yield from _neighbours(plan)
 
 
@@ -45,7 +52,9 @@ def _neighbours(plan: LinkPlan) -> Iterator[Problem]:
 
 def mending_line(plan: LinkPlan) -> str:
     """Return what to type to mend this; one skill's name is enough, for whatever is linked is mended with it."""
-    names = [step.place.partition("/")[2] for step in plan.steps if step.item and step.place.startswith("skills/")]
+    steps = [step for step in plan.steps if step.item and step.place.startswith("skills/")]
+    steps.sort(key=lambda step: ["make", "replace", "keep", "leave"].index(step.act))
+    names = [step.place.partition("/")[2] for step in steps]
     words = ["tuneloop", "skills", "link", *([] if plan.target.own else names[:1])]
     project = plan.target.project
     return f"{shlex.join(words)} --user" if project is None else f"{shlex.join(words)} --project {typed(project)}"

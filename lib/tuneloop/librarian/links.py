@@ -89,9 +89,12 @@ def plan_link(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
     refuse_unsafe(target)
     recorded = read_manifest(target)
     known = _seen(pack, target) if target.own else (recorded.entries if recorded else {})
-    wanted, said = _wanted(pack, target, wish, known)
+    wanted, out, said = _wanted(pack, target, wish, known)
     steps = [_link_step(item, _shall(item, target, pack, wish, known), target, known) for item in wanted.values()]
-    steps += [_stale_step(place, known[place], target) for place in known if place not in wanted]
+    steps, alone = _without_lonely_names(steps)
+    out |= alone
+    stale = [place for place in known if known[place] and (place in out or place not in wanted)]
+    steps += [_stale_step(place, known[place], target, out.get(place, "no longer in the pack")) for place in stale]
     if target.own:
         return LinkPlan(target, pack, tuple(steps), None, None, None, said=tuple(said))
     old = recorded or empty()
@@ -106,7 +109,7 @@ def plan_link(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
             "settings": merges,
         }
     )
-    if recorded is None and not after.entries and not after.settings:
+    if recorded is None and not any(after.entries.values()) and not after.settings:
         return LinkPlan(target, pack, tuple(steps), None, None, None, said=tuple(said))
     during = _both(old, after)
     return LinkPlan(target, pack, tuple(steps), recorded, during, after, change, tuple(said))
@@ -115,6 +118,7 @@ def plan_link(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
 def plan_unlink(target: Target, words: Sequence[str] = (), pack: Pack | None = None) -> LinkPlan:
     """Return what takes away the skills and categories named, or all that is ours without any.
 
+    Commands and agents go with the last whole category, or with the last skill.
     Raises MissingError for a word that is not linked, InputError when another linked skill needs one of them. The
     pack is asked for categories and needs; without it only names are known.
     """
@@ -125,9 +129,11 @@ def plan_unlink(target: Target, words: Sequence[str] = (), pack: Pack | None = N
     places = _named(recorded, words, pack) if words else list(recorded.entries)
     if words:
         _refuse_needed(recorded, places, pack)
-    steps = [_stale_step(place, recorded.entries[place], target) for place in places]
+        places += _companions([place for place in recorded.entries if place not in places], words, pack)
+    ours = [place for place in places if recorded.entries[place]]
+    steps = [_stale_step(place, recorded.entries[place], target, "unlinked") for place in ours]
     rest = {place: found for place, found in recorded.entries.items() if place not in places}
-    if rest:
+    if any(rest.values()):
         after = recorded.model_copy(update={"entries": rest})
         return LinkPlan(target, pack, tuple(steps), recorded, recorded, after)
     change = plan_removal(target.settings, recorded.settings)
@@ -136,15 +142,35 @@ def plan_unlink(target: Target, words: Sequence[str] = (), pack: Pack | None = N
 
 def _wanted(
     pack: Pack, target: Target, wish: Wish, known: Mapping[str, list[Entry]]
-) -> tuple[dict[str, Item], list[str]]:
-    """Return what shall be there by place: what the words name, and what is there already."""
-    there = {item.place: item for item in everything(pack, target.commands) if item.place in known}
-    asked = {} if wish.repair else {item.place: item for item in items(pack, wish.words, target.commands)}
-    wanted = there | asked
-    why = spec_kit(target, set(known))
-    left_out = [place for place, item in wanted.items() if why and item.source.stem.startswith(SPEC_KIT)]
-    said = [f"spec-kit's own commands are here ({why}): ours of the same names are left out"] if left_out else []
-    return {place: item for place, item in wanted.items() if place not in left_out}, said
+) -> tuple[dict[str, Item], dict[str, str], list[str]]:
+    """Return by place what shall be there, why some of ours shall not, and what to say of that.
+
+    There shall be what the words name, what was asked for before, and what either of them requires.
+    """
+    whole = everything(pack, target.commands)
+    wanted = {item.place: item for item in whole if item.place in known}
+    names = [item.name for item in wanted.values() if item.place.startswith("skills/")]
+    asked = [] if wish.repair else items(pack, wish.words, target.commands)
+    required = items(pack, names, target.commands) if names else []
+    wanted |= {item.place: item for item in [*asked, *required]}
+    made = {
+        item.place
+        for item in whole
+        if item.text is not None and observe(target.base / item.place) == entry(item, target, pack, copy=False)
+    }
+    why = spec_kit(target, made | {place for place, found in known.items() if found})
+    left = [place for place, item in wanted.items() if why and item.source.stem.startswith(SPEC_KIT)]
+    said = [f"spec-kit's own commands are here ({why}): ours of the same names are left out"] if left else []
+    kept = {place: item for place, item in wanted.items() if place not in left}
+    return kept, dict.fromkeys(left, "spec-kit's own commands win here"), said
+
+
+def _without_lonely_names(steps: list[Step]) -> tuple[list[Step], dict[str, str]]:
+    """Leave out dotted names whose command is somebody else's; return the rest, and why those are left out."""
+    theirs = {step.item.source for step in steps if step.item and step.item.text is None and step.act == "leave"}
+    lonely = [step for step in steps if step.item and step.item.text is not None and step.item.source in theirs]
+    rest = [step for step in steps if step not in lonely]
+    return rest, {step.place: "its command here is not the pack's" for step in lonely}
 
 
 def _shall(item: Item, target: Target, pack: Pack, wish: Wish, known: Mapping[str, list[Entry]]) -> Entry:
@@ -155,21 +181,21 @@ def _shall(item: Item, target: Target, pack: Pack, wish: Wish, known: Mapping[st
 
 def _link_step(item: Item, shall: Entry, target: Target, known: Mapping[str, list[Entry]]) -> Step:
     place = target.base / item.place
-    found = observe(place)
+    found, ours = observe(place), bool(known.get(item.place))
     if found is None:
-        was = "it was linked and is gone" if item.place in known else "new"
+        was = "linked before, and gone" if ours else "not linked yet"
         return Step("make", item.place, was, item, found, shall)
     if found == shall:
-        return Step("keep", item.place, "linked" if item.place in known else "here already", item, found, shall)
+        return Step("keep", item.place, "linked" if ours else "here already", item, found, shall)
     if found in known.get(item.place, []):
         return Step("replace", item.place, _outdated(place, found), item, found, shall)
-    return Step("leave", item.place, _theirs(place, found, shall, item.place in known), item, found, shall)
+    return Step("leave", item.place, _theirs(place, found, shall, ours), item, found, shall)
 
 
 def _outdated(place: Path, found: Entry) -> str:
     if found.kind != "link":
-        return "the pack has another version of it"
-    return "it leads to another place than the pack" if place.exists() else "it leads nowhere: the pack was moved"
+        return "the pack has another version"
+    return "leads to another place than the pack" if place.exists() else "leads nowhere: the pack was moved"
 
 
 def _theirs(place: Path, found: Entry, shall: Entry, ours: bool) -> str:
@@ -177,17 +203,17 @@ def _theirs(place: Path, found: Entry, shall: Entry, ours: bool) -> str:
     if found.kind == "file" and shall.kind == "link" and read_bytes(place).strip() == shall.holds.encode():
         return "git made a text file of a link; `git config core.symlinks true`, then check it out again"
     if ours:
-        return "it was changed after it was linked; remove it to have the pack's again"
+        return "changed after it was linked; remove it to have the pack's again"
     if found.kind == "link":
         return "a link of yours" if place.exists() else f"a link of yours that leads nowhere: {found.holds}"
     return "something of yours has this name"
 
 
-def _stale_step(place: str, known: list[Entry], target: Target) -> Step:
+def _stale_step(place: str, known: list[Entry], target: Target, why: str) -> Step:
     found = observe(target.base / place)
     if found is None or found in known:
-        return Step("remove", place, "no longer wanted", None, found)
-    return Step("leave", place, "it was changed after it was linked", None, found)
+        return Step("remove", place, why, None, found)
+    return Step("leave", place, "changed after it was linked", None, found)
 
 
 def _seen(pack: Pack, target: Target) -> dict[str, list[Entry]]:
@@ -221,14 +247,17 @@ def _missing_folders(target: Target, steps: Sequence[Step]) -> Iterator[Kind | L
 
 
 def _entries(steps: Sequence[Step], known: Mapping[str, list[Entry]]) -> dict[str, list[Entry]]:
-    """Return what is ours afterwards. What a person changed stays written down, so that it is told as changed."""
+    """Return what is ours afterwards.
+
+    What a person changed, and what has the name already, stays written down, so that it is told.
+    """
     found = {}
     for step in sorted(steps, key=lambda step: step.place):
-        ours = step.act in ("make", "replace") or (step.act == "keep" and step.place in known)
+        ours = step.act in ("make", "replace") or (step.act == "keep" and known.get(step.place))
         if ours and step.entry is not None:
             found[step.place] = [step.entry]
-        elif step.act == "leave" and step.place in known and step.item is not None:
-            found[step.place] = known[step.place]
+        elif step.item is not None:
+            found[step.place] = known.get(step.place, [])
     return found
 
 
@@ -253,6 +282,18 @@ def _named(recorded: Manifest, words: Sequence[str], pack: Pack | None) -> list[
         hint = did_you_mean(unknown[0], [*linked, *of_category])
         raise MissingError([Problem(f"no linked skill or category `{word}`", hint=hint) for word in unknown])
     return [place for word in words for place in ([linked[word]] if word in linked else of_category[word])]
+
+
+def _companions(rest: Sequence[str], words: Sequence[str], pack: Pack | None) -> list[str]:
+    """Return the commands and agents that nothing in the rest needs once these words are gone."""
+    linked = {place.partition("/")[2] for place in rest if place.startswith("skills/")}
+    categories: dict[str, set[str]] = {}
+    for skill in pack.skills if pack else ():
+        categories.setdefault(skill.category, set()).add(skill.name)
+    whole = any(names <= linked for names in categories.values())
+    if linked and (whole or categories.keys().isdisjoint(words)):
+        return []
+    return [place for place in rest if not place.startswith("skills/")]
 
 
 def _refuse_needed(recorded: Manifest, places: Sequence[str], pack: Pack | None) -> None:

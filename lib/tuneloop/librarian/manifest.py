@@ -48,7 +48,8 @@ class Manifest(Schema):
     pack: str = ""  # the folder of the pack
     version: str = ""
     folders: list[Kind | Literal[""]] = []  # made for the links; "" is the base
-    entries: dict[str, list[Entry]] = {}  # by place below the base; several while one takes another's place
+    # By place below the base; several while one takes another's place, none where somebody else's stands in the way.
+    entries: dict[str, list[Entry]] = {}
     settings: list[Merge] = []
 
     @field_validator("entries")

@@ -1,4 +1,4 @@
-"""Who else is in a folder of Claude Code's: spec-kit's commands, skills of the same name, the plugin itself."""
+"""Who else is in a folder of Claude Code's: spec-kit's commands, a person's of the same name, the plugin itself."""
 
 import json
 import os
@@ -7,37 +7,56 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.errors import Problem
-from tuneloop.librarian.target import Target, user_folder
+from tuneloop.librarian.target import MANIFEST, Target, user_folder
 
-_BY_SPEC_KIT = ("integration.json", "init-options.json")  # in `.specify`: written by `specify init`, not by hand
+# In `.specify`: written by `specify init`, not by hand, and none of them by our commands.
+_BY_SPEC_KIT = ("integration.json", "init-options.json", "scripts")
 _PLUGIN = "tuneloop@"  # and the marketplace's name
 
 
 def spec_kit(target: Target, ours: set[str]) -> str | None:
-    """Return the file that tells that spec-kit was set up here, None when it was not."""
+    """Return the path that tells that spec-kit was set up here, None when it was not; `ours` are our own places."""
     if target.project is None:
         return None
     for name in _BY_SPEC_KIT:
-        if (target.project / ".specify" / name).is_file():
+        if (target.project / ".specify" / name).exists():
             return f".specify/{name}"
-    found = sorted((target.base / "skills").glob("speckit-*"))
-    return next((f".claude/skills/{path.name}" for path in found if f"skills/{path.name}" not in ours), None)
+    found = [*target.base.glob("skills/speckit-*"), *target.base.glob("commands/speckit.*.md")]
+    places = sorted(path.relative_to(target.base).as_posix() for path in found)
+    return next((f".claude/{place}" for place in places if place not in ours), None)
 
 
 def warnings(target: Target, places: Sequence[str]) -> Iterator[Problem]:
-    """Yield what hides a linked skill, or lists it twice."""
-    own = user_folder() / "skills"
-    for place in places:
-        kind, _, name = place.partition("/")
-        twin = own / name
-        hides = kind == "skills" and target.project is not None and (twin / "SKILL.md").is_file()
-        if hides and not _same(twin, target.base / place):
-            message = f"your own skill {twin} hides the project's `{name}`: Claude Code prefers it"
-            yield Problem(message, hint="rename it, or move it away")
+    """Yield what hides one of the places or is hidden by it, or lists it twice."""
+    if target.project is not None:
+        yield from (problem for place in places for problem in _twins(target, place))
     where = plugin_enabled(target)
     if places and where is not None:
         message = f"the plugin is enabled as well ({where}): each skill is listed twice"
         yield Problem(message, hint="`tuneloop skills unlink`, or disable the plugin")
+
+
+def _twins(target: Target, place: str) -> Iterator[Problem]:
+    """Yield what a person has under the same name. Measured: a person's skill and command win, a project's agent."""
+    own = user_folder()
+    kind, _, name = place.partition("/")
+    stem = name.removesuffix(".md")
+    skill = own / "skills" / stem
+    twin = skill if kind == "skills" else own / place
+    hint = "rename it, or move it away"
+    if kind != "agents" and (skill / "SKILL.md").is_file() and not _same(skill, target.base / place):
+        yield Problem(f"your own skill {skill} hides the project's `{stem}`: Claude Code prefers it", hint=hint)
+    elif kind != "skills" and twin.is_file() and not _same(twin, target.base / place) and not _ours(own, place):
+        if kind == "commands":
+            yield Problem(f"your own command {twin} hides the project's `{stem}`: Claude Code prefers it", hint=hint)
+        else:
+            yield Problem(f"your own agent {twin} is hidden by the project's `{stem}` here", hint=hint)
+
+
+def _ours(base: Path, place: str) -> bool:
+    """Tell whether a file that is no link was made by `link`, as dotted names are: each sends to the same command."""
+    entries = _read(base / MANIFEST).get("entries")
+    return not (base / place).is_symlink() and isinstance(entries, dict) and bool(entries.get(place))
 
 
 def plugin_enabled(target: Target) -> Path | None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ Settings = dict[str, Any]
 Addition = Added
 HOOKS = Path("hooks", "hooks.json")
 _ROOT = re.compile(r'"\$\{CLAUDE_PLUGIN_ROOT\}([^"$`\\]*)"')
+_HOOK = re.compile(r"/hooks/launch[\"'\\]* ([\w-]+)")  # in a command of ours, wherever the pack was: the hook's name
+_INDENT = re.compile(r'\{\s*\n([ \t]+)"')  # before the first key of settings
+_MARK = "\ufeff"  # of the byte order, which some editors write first
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,19 @@ def _placed(value: Any, root: Path) -> Any:
     if isinstance(value, list):
         return [_placed(item, root) for item in value]
     if isinstance(value, str):
-        return _ROOT.sub(lambda match: _word(f"{root.absolute()}{match[1]}"), value)
+        placed = _ROOT.sub(lambda match: _word(f"{root.absolute()}{match[1]}"), value)
+        return _harmless(placed, _ROOT.match(value), root)
     return value
+
+
+def _harmless(command: str, launcher: re.Match[str] | None, root: Path) -> str:
+    """Return a command that does nothing where its launcher is not.
+
+    Settings may be committed, and the pack lies elsewhere on another machine. A hook that must block does so there.
+    """
+    if launcher is None or "--must" in command:
+        return command
+    return f"[ ! -x {_word(f'{root.absolute()}{launcher[1]}')} ] || exec {command}"
 
 
 def _word(path: str) -> str:
@@ -68,7 +82,9 @@ def _word(path: str) -> str:
 def parse(text: str, source: Path) -> Settings:
     """Return settings as data. Raises InputError with the line where they are not what Claude Code reads."""
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_number)
+        value = json.loads(
+            text.removeprefix(_MARK), object_pairs_hook=_once, parse_constant=_no_number, parse_float=_number
+        )
     except json.JSONDecodeError as error:
         hint = "correct it first: Claude Code leaves out such a file in silence"
         raise InputError(Problem(f"not JSON: {error.msg}", source, line=error.lineno, hint=hint)) from None
@@ -143,21 +159,25 @@ def plan_merge(
 ) -> tuple[SettingsChange | None, list[Merge]]:
     """Return what happens to the file, and the record of it afterwards.
 
-    Without `start` only what is there already is brought up to date: entries that a person took out stay out.
+    Without `start` the entries that are in the file are brought up to date, and no others: what a person took out,
+    or was never asked about, stays out.
     """
     now = read_text(path) if path.exists() else None
-    if wanted is None or not (start or any(_carried(now, merges, path))):
-        return None, list(merges) if now is not None and any(_carried(now, merges, path)) else []
+    carried = _carried(now, merges, path)
+    if not start:
+        if wanted is None or not carried:
+            return None, list(merges) if carried else []
+        wanted = [item for item in wanted if _known_by(item) in map(_known_by, carried)]
+    settings = {} if now is None else parse(now, path)
+    there = [item for item in wanted or [] if _holds(settings, item)]
+    if len(merges) == 1 and there == wanted and all(item in wanted for item in carried):
+        return None, list(merges)
     before = _without(now, merges, path)
-    settings = {} if before is None else parse(before, path)
-    value, added, made = merged(settings, wanted)
+    value, added, made = merged({} if before is None else parse(before, path), wanted or [])
     if not added:
         return _change(path, now, before), []
-    if now is not None and parse(now, path) == value and len(merges) == 1 and merges[0].added == added:
-        return None, list(merges)
-    text = _dumped(value)
-    record = Merge(before=before, wrote=_hash(text), added=added, made=made)
-    return _change(path, now, text), [record]
+    text = _dumped(value, before)
+    return _change(path, now, text), [Merge(before=before, wrote=_hash(text), added=added, made=made)]
 
 
 def plan_removal(path: Path, merges: Sequence[Merge]) -> SettingsChange | None:
@@ -166,11 +186,22 @@ def plan_removal(path: Path, merges: Sequence[Merge]) -> SettingsChange | None:
     return _change(path, now, _without(now, merges, path))
 
 
-def _carried(now: str | None, merges: Sequence[Merge], path: Path) -> Iterator[bool]:
-    """Yield for every entry of ours whether the file still has it."""
-    value = {} if now is None or not merges else parse(now, path)
-    for item in (item for merge in merges for item in merge.added):
-        yield item.value in value.get(item.at[0], {}).get(item.at[1], [])
+def _carried(now: str | None, merges: Sequence[Merge], path: Path) -> list[Addition]:
+    """Return the entries of ours that the file still has."""
+    settings = {} if now is None or not merges else parse(now, path)
+    return [item for merge in merges for item in merge.added if _holds(settings, item)]
+
+
+def _holds(settings: Settings, item: Addition) -> bool:
+    group, name = item.at
+    return item.value in settings.get(group, {}).get(name, [])
+
+
+def _known_by(item: Addition) -> tuple[str, ...]:
+    """Return what stays the same of an entry when the pack moves: a hook's name, or a rule as it is."""
+    text = json.dumps(item.value, ensure_ascii=False)
+    hooks = _HOOK.findall(text) if item.at[0] == "hooks" else []
+    return (*item.at, *(sorted({*hooks}) or [text]))
 
 
 def _without(now: str | None, merges: Sequence[Merge], path: Path) -> str | None:
@@ -188,7 +219,7 @@ def _without(now: str | None, merges: Sequence[Merge], path: Path) -> str | None
         rest = removed(rest, merge)
     if rest == value:
         return now
-    return None if not rest and merges[0].before is None else _dumped(rest)
+    return None if not rest and merges[0].before is None else _dumped(rest, now)
 
 
 def _change(path: Path, now: str | None, text: str | None) -> SettingsChange | None:
@@ -197,12 +228,14 @@ def _change(path: Path, now: str | None, text: str | None) -> SettingsChange | N
     return SettingsChange(path, text, path.stat().st_mode & 0o777 if now is not None else 0o644)
 
 
-def _dumped(value: Settings) -> str:
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    broken = any(
-        "\ud800" <= letter <= "\udfff" for letter in text
-    )  # half a letter, which JSON allows and UTF-8 does not
-    return (json.dumps(value, indent=2) if broken else text) + "\n"
+def _dumped(value: Settings, like: str | None) -> str:
+    """Return settings as text, indented as the text was that they came from."""
+    found = _INDENT.search(like or "")
+    indent = found[1] if found else 2
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # half a letter: JSON allows it, UTF-8 does not
+        text = json.dumps(value, indent=indent)
+    return f"{_MARK if (like or '').startswith(_MARK) else ''}{text}\n"
 
 
 def _hash(text: str) -> str:

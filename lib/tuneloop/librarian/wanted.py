@@ -59,11 +59,16 @@ def dotted_name(name: str) -> str:
 def dotted(command: Command, folder: str) -> str:
     """Return the file that makes `/speckit.plan` do what `/speckit-plan` does.
 
-    A file and no second link: of two links to one file the client loads only one. `@` attaches the command's text.
+    A file and no second link: of two links to one file the client loads only one. `@` attaches the command's text,
+    though not in a session that was started below the project's root; there the agent reads it.
     """
+    path = f"{folder}/{command.name}.md"
+    attached = f'@"{path}"' if " " in path else f"@{path}"
+    root = "" if Path(path).is_absolute() else " in the project's root"
     return (
         f'---\ndescription: "The same as /{command.name}"\ndisable-model-invocation: true\n---\n'
-        f"Do what @{folder}/{command.name}.md says; its arguments are: $ARGUMENTS\n"
+        f"Do what {attached} says; if its text is not attached, read the file `{path}`{root} first.\n"
+        "Its arguments are: $ARGUMENTS\n"
     )
 
 
