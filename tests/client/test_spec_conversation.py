@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from capitals import bring_material, plan_shown, shell, write
+from capitals import bring_material, plan_shown, shell, wait, write
 from claude import Claude
 from lab import cli, states
 from reading import Body, everything, flatten
@@ -82,7 +82,8 @@ def _do(tasks: Path, task: str) -> Turn:
         proof = re.search(_PROOF.format(task=task), tasks.read_text(), re.MULTILINE)
         assert proof is not None, task
         command = proof[1].replace("PLAN", plan_shown(body)) if "PLAN" in proof[1] else proof[1]
-        return shell(f"{command} && sed -i 's/- \\[ \\] {task} /- [X] {task} /' {FEATURE}/tasks.md")
+        line = f"{command} && sed -i 's/- \\[ \\] {task} /- [X] {task} /' {FEATURE}/tasks.md"
+        return wait(line, body) if command.startswith("tuneloop wait") else shell(line)
 
     return turn
 
