@@ -59,14 +59,21 @@ def test_a_session_is_told_what_goes_on(claude: Claude, hooked: Path, experiment
     assert "Tuneloop: cap: 1 running" in everything(session.first)
 
 
-@pytest.mark.parametrize("command", ["tuneloop status cap", "tuneloop run-experiment cap --dry-run"])
-def test_reading_commands_pass_unasked(claude: Claude, hooked: Path, experiment: Path, command: str) -> None:
-    session = _type(claude, hooked, [_shell(command)], agrees=False)
-    assert session.asked == []
-    assert not session.results[0].is_error
+@pytest.mark.parametrize(
+    "command",
+    ["tuneloop status cap", "tuneloop run-experiment cap --dry-run", "tuneloop status 2>&1 | tail -5"],
+)
+def test_reading_commands_pass_unasked(
+    claude: Claude, hooked: Path, checkout: Path, experiment: Path, command: str
+) -> None:
+    settings = _type(claude, hooked, [_shell(command)], agrees=False)
     shutil.rmtree(hooked / ".claude")
-    session = _type(claude, hooked, [_shell(command)], agrees=False)
-    assert len(session.asked) == 1, "the client lets it pass without our hooks, too"
+    plugin = _type(claude, hooked, [_shell(command)], "--plugin-dir", str(checkout), agrees=False)
+    for session in (settings, plugin):
+        assert session.asked == []
+        assert not session.results[0].is_error
+    neither = _type(claude, hooked, [_shell(command)], agrees=False)
+    assert len(neither.asked) == 1, "the client lets it pass without our hooks, too"
 
 
 @pytest.mark.parametrize("agrees", [True, False])
