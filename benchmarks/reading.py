@@ -24,8 +24,9 @@ def measure() -> Iterator[Line]:
     yield "listing of the default pack, characters", _count(len(budget.listing(pack))), _most(budget.LISTING_NOW)
     for skill in pack.skills:
         yield f"  body of {skill.name}", _count(budget.size(skill)), ""
-    whole = sum(budget.size(skill) for skill in budget.on_the_way(pack))
-    yield "from a design to its report, characters", _count(whole), _most(budget.PASS)
+    yield "from a design to its report, characters", _count(budget.pass_size(pack)), _most(budget.PASS)
+    yield "  with create-inspect-task and the templates", _count(budget.longest_pass_size(pack)), ""
+    yield "  by slash commands", _count(budget.commands_pass_size(pack)), ""
     yield f"start of a session, {_MANY} experiments, characters", _count(_session_start()), f"< {budget.SESSION_START}"
     cases = read_cases(ROOT / "tests" / "triggering" / "cases")
     skills = index(pack.chosen())

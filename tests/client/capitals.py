@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from claude import ROOT
-from reading import Body, results
+from reading import Body, everything, results
 from scripted_api import Use
 
 TASK = "capitalization.py"
@@ -31,6 +31,7 @@ metrics:
   primary: {{evaluation: capitals, direction: maximize, smallest_effect: 0.05}}
 budget: {{hours: 1}}
 """
+_LIMIT = re.compile(r"`tuneloop wait\b.*\b(\d+,\d{3}) ms\b")
 _PLAN = re.compile(r"^plan (\w+)$", re.MULTILINE)
 
 
@@ -53,7 +54,17 @@ def plan_shown(body: Body) -> str:
 
 
 def shell(command: str) -> Use:
-    return Use("Bash", {"command": command, "timeout": 600_000})  # milliseconds, the client's longest
+    return Use("Bash", {"command": command})
+
+
+def wait(command: str, body: Body) -> Use:
+    """Return a call that waits for jobs, with the limit that a text of ours, read before, tells for it.
+
+    Without a limit the client ends a call after two minutes.
+    """
+    limits = _LIMIT.findall(everything(body))
+    assert limits, "nothing that was read tells how long a call may wait"
+    return Use("Bash", {"command": command, "timeout": int(limits[-1].replace(",", ""))})
 
 
 def write(path: Path, text: str) -> Use:

@@ -1,7 +1,7 @@
 """Fixtures of the live tests: the pinned client with an empty home, and projects for it to work in."""
 
 import os
-import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,8 @@ from tuneloop.librarian.pack import Pack, read_pack
 from ways import WAYS, Way
 
 _MANAGED = Path("/etc/claude-code")
-_NOT_IN_A_CLONE = (".git", ".venv", "runs", "dist", "node_modules", "__pycache__", ".*_cache", ".hypothesis")
+# As `git apply` reads it, whatever a person has configured.
+_DIFF = ("-c", "diff.noprefix=false", "diff", "--binary", "--no-ext-diff", "--no-color", "HEAD")
 
 
 @pytest.fixture
@@ -26,9 +27,17 @@ def claude(tmp_path: Path) -> Claude:
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this checkout as a fresh clone would be; shared, so whoever changes it copies it first."""
+    """A fresh clone with the changes of this one; shared, so whoever changes it copies it first.
+
+    A file that git ignores, or has never been told of, is not there to help.
+    """
+    if not (ROOT / ".git").exists():
+        missing("client", "a fresh clone needs a checkout of git's to be made from")
     folder = tmp_path_factory.mktemp("clone") / "tuneloop"
-    shutil.copytree(ROOT, folder, symlinks=True, ignore=shutil.ignore_patterns(*_NOT_IN_A_CLONE))
+    _git("clone", "--quiet", "--shared", ROOT, folder)
+    changes = _git("-C", ROOT, *_DIFF)
+    if changes:
+        _git("-C", folder, "apply", standard_input=changes)
     return folder
 
 
@@ -48,3 +57,9 @@ def pack() -> Pack:
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, claude: Claude, checkout: Path, project: Path) -> Way:
     return WAYS[request.param](claude, checkout, project)
+
+
+def _git(*arguments: str | Path, standard_input: bytes = b"") -> bytes:
+    done = subprocess.run(["git", *arguments], input=standard_input, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from capitals import bring_material, design, mean_score, plan_shown, shell, write
+from capitals import bring_material, design, mean_score, plan_shown, shell, wait, write
 from claude import Claude, Session
 from lab import cli, states
 from scripted_api import Turn, Use
@@ -58,7 +58,7 @@ def _script(project: Path) -> Sequence[Turn]:
         _skill("run-experiment"),
         shell("tuneloop run-experiment runs/cap --dry-run"),
         lambda body: shell(f"{SUBMIT} {plan_shown(body)} --detach"),
-        shell("tuneloop wait runs/cap"),
+        lambda body: wait("tuneloop wait runs/cap", body),
         _skill("analyze-experiment"),
         shell("tuneloop analyze-experiment runs/cap"),
         Use("Read", {"file_path": str(project / "runs/cap/analysis/report.md")}),

@@ -123,6 +123,19 @@ def test_nothing_asks_in_the_packs_own_checkout(
     assert "nothing" in session.results[0].text
 
 
+def test_a_project_stays_guarded_from_within_the_packs_checkout(
+    claude: Claude, project: Path, checkout: Path, experiment: Path
+) -> None:
+    turns = [_shell(f"cd {checkout}"), _shell("pwd"), _shell(f"tuneloop cancel {experiment}")]
+    allowed = ("--allowedTools", "Bash(tuneloop:*)", "Bash(cd:*)", "Bash(pwd)")
+    options = ("--plugin-dir", str(checkout), "--add-dir", str(checkout), *allowed)
+    session = _type(claude, project, turns, *options, agrees=False)
+    assert session.results[1].text == str(checkout)
+    assert [asked.input["command"] for asked in session.asked] == [turns[-1].input["command"]]
+    assert session.asked[0].reason.startswith("Tuneloop: cancel ")
+    assert session.results[-1].is_error
+
+
 def test_a_hook_that_must_block_blocks(claude: Claude, project: Path, checkout: Path, tmp_path: Path) -> None:
     pack = tmp_path / "the pack"
     shutil.copytree(checkout / "hooks", pack / "hooks")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from capitals import wait
 from claude import Claude
 from reading import Body
 from scripted_api import DUMMY_KEY, ScriptedApi, Use
@@ -61,6 +62,17 @@ def test_another_key_is_refused_and_counted() -> None:
         with pytest.raises(urllib.error.HTTPError, match="401"):
             _ask(api, "somebody's own")
         assert api.faults() == ["1 requests carried a foreign key"]
+
+
+def test_a_call_waits_as_long_as_a_text_of_ours_says_and_no_longer() -> None:
+    assert wait("tuneloop wait x", _read("`tuneloop wait EXP`, in calls of 600,000 ms")).input["timeout"] == 600_000
+    for text in ("a call ends after 600,000 ms", "`tuneloop wait EXP`\n600,000 ms"):
+        with pytest.raises(AssertionError, match="nothing that was read"):
+            wait("tuneloop wait x", _read(text))
+
+
+def _read(text: str) -> Body:
+    return {"messages": [{"role": "user", "content": text}]}
 
 
 def _break(body: Body) -> str:

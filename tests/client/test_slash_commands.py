@@ -1,26 +1,33 @@
 """Slash commands expand in the real client, with their arguments, under both of their names."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from claude import Claude
+from claude import ROOT, Claude
 from reading import everything
 from tuneloop.librarian.pack import Pack
-from ways import Way, linked, repository
+from ways import PLUGIN, Way, linked, repository
 
 pytestmark = pytest.mark.slow
 
+README = ROOT / "README.md"
 WORDS = "three words, and $9 more"
 
 
-def test_a_command_expands_with_its_arguments(claude: Claude, way: Way, pack: Pack) -> None:
+def test_every_command_expands_with_its_arguments(claude: Claude, way: Way, pack: Pack) -> None:
     assert len(pack.commands) == 9
-    chosen = pack.commands if way.prefix == "" else pack.commands[:1]
-    for command in chosen:
+    for command in pack.commands:
         session = claude.play(way.project, ["done"], f"/{way.prefix}{command.name} {WORDS}", *way.options)
         assert command.body.replace("$ARGUMENTS", WORDS).strip() in everything(session.first)
+
+
+def test_the_readme_has_the_name_that_a_plugin_gives_a_command(pack: Pack) -> None:
+    told = set(re.findall(rf"`/{PLUGIN}:([\w-]+)`", README.read_text()))
+    assert told
+    assert told <= {command.name for command in pack.commands}
 
 
 @pytest.mark.parametrize("way", [repository, linked], ids=lambda way: way.__name__)

@@ -11,30 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from capitals import bring_material, plan_shown, shell, write
+from capitals import bring_material, plan_shown, shell, wait, write
 from claude import Claude
 from lab import cli, states
 from reading import Body, everything, flatten
 from scripted_api import Turn, Use
+from spec_texts import EXP, FEATURE, SPECIFICATION, WORDS, cut, fenced, filled
 
 pytestmark = pytest.mark.train
 
-FEATURE, EXP = "specs/001-capitals", "runs/001-capitals"
-WORDS = {
-    "FEATURE": FEATURE,
-    "EXP": EXP,
-    "NNN-name": "001-capitals",
-    "QUESTION": "Does a small model learn to capitalize a word?",
-    "HYPOTHESIS": "It does, by at least 0.05.",
-    "MODEL": "model",
-    "TRAIN": "data/train.jsonl",
-    "TEST": "data/test.jsonl",
-    "IN": "word",
-    "OUT": "capitalized",
-    "PROMPT": "capitalize",
-    "TITLE": "Capitals",
-}
-CUTS = {"[8, 32]": "[32]", "split: test}]": "split: test, limit: 20}]"}  # one run, one short evaluation
 BEFORE_CONSENT = ["T001", "T002", "T003", "T004", "T005"]
 AFTER_CONSENT = ["T006", "T007", "T008"]
 _PROOF = r"^- \[ \] {task} .*: `([^`]+)`$"
@@ -44,7 +29,7 @@ def test_four_commands_lead_from_a_sentence_to_a_report(claude: Claude, project:
     bring_material(project)
     cli("skills", "link", "--project", project)
     specification = [
-        write(project / FEATURE / "spec.md", "# Capitals\n\n- **SC-001**: exact match rises by at least 0.05\n"),
+        write(project / FEATURE / "spec.md", SPECIFICATION),
         write(project / FEATURE / "checklists" / "requirements.md", "- [X] CHK001 Each criterion has a number\n"),
         write(project / ".specify" / "feature.json", json.dumps({"feature_directory": FEATURE})),
     ]
@@ -84,11 +69,7 @@ def _play(claude: Claude, project: Path, turns: Sequence[Turn], prompt: str, *op
 
 def _planning(project: Path) -> list[Turn]:
     def design(body: Body) -> Use:
-        text = _block(body, "yaml")
-        for whole, cut in CUTS.items():
-            assert text.count(whole) == 1, whole
-            text = text.replace(whole, cut)
-        return write(project / FEATURE / "design.yaml", text)
+        return write(project / FEATURE / "design.yaml", cut(_block(body, "yaml")))
 
     make_task, dry_run = (lambda body, line=line: shell(_block(body, "sh").splitlines()[line]) for line in (0, 1))
     return [Use("Skill", {"skill": "design-experiment"}), design, make_task, dry_run]
@@ -101,7 +82,8 @@ def _do(tasks: Path, task: str) -> Turn:
         proof = re.search(_PROOF.format(task=task), tasks.read_text(), re.MULTILINE)
         assert proof is not None, task
         command = proof[1].replace("PLAN", plan_shown(body)) if "PLAN" in proof[1] else proof[1]
-        return shell(f"{command} && sed -i 's/- \\[ \\] {task} /- [X] {task} /' {FEATURE}/tasks.md")
+        line = f"{command} && sed -i 's/- \\[ \\] {task} /- [X] {task} /' {FEATURE}/tasks.md"
+        return wait(line, body) if command.startswith("tuneloop wait") else shell(line)
 
     return turn
 
@@ -120,6 +102,4 @@ def _close(project: Path) -> Turn:
 
 def _block(body: Body, language: str) -> str:
     """Return the block of this language in the command's text as the client delivered it, its placeholders filled."""
-    found = re.findall(rf"^```{language}\n(.*?)^```", flatten(body["messages"][0]["content"]), re.DOTALL | re.MULTILINE)
-    assert found, language
-    return re.sub(r"\b(NNN-name|[A-Z]{2,})\b", lambda word: WORDS.get(word[0], word[0]), found[0])
+    return filled(fenced(flatten(body["messages"][0]["content"]), language))

@@ -12,25 +12,12 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from command_reading import TASK, block, filled
+from command_reading import TASK, block
+
+from spec_texts import EXP, FEATURE, SPECIFICATION, WORDS, cut, filled
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING_ROWS = 800  # of 2,000: 25 steps, after which the tiny base capitalizes most words
-FEATURE = "specs/001-capital"
-WORDS = {
-    "FEATURE": FEATURE,
-    "EXP": "runs/001-capital",
-    "NNN-name": "001-capital",
-    "QUESTION": "Does LoRA teach the model to capitalize a word?",
-    "HYPOTHESIS": "It does, by at least 0.05.",
-    "MODEL": "model",
-    "TRAIN": "data/train.jsonl",
-    "TEST": "data/test.jsonl",
-    "IN": "word",
-    "OUT": "capitalized",
-    "PROMPT": "capitalize",
-    "TITLE": "Capital letters",
-}
 
 
 @dataclass
@@ -41,7 +28,7 @@ class Walk:
 
     @property
     def experiment(self) -> Path:
-        return self.project / self.words["EXP"]
+        return self.project / EXP
 
     @property
     def tasks(self) -> Path:
@@ -71,21 +58,17 @@ class Walk:
         (self.project / "data/train.jsonl").write_text("".join(rows[:TRAINING_ROWS]))
         shutil.copy(ROOT / "examples/capitalization/data/test.jsonl", self.project / "data")
         shutil.copytree(ROOT / "examples/tiny-base", self.project / "model")
-        (self.project / FEATURE / "spec.md").write_text("- **SC-001**: exact match rises by at least 0.05\n")
+        (self.project / FEATURE / "spec.md").write_text(SPECIFICATION)
 
     def plan(self) -> None:
         """Write the design as `plan` shows it, cut to one run and to one evaluation of twenty items."""
-        design = filled(block("plan", "yaml"), self.words)
-        for whole, cut in (("[8, 32]", "[32]"), ("split: test}]", "split: test, limit: 20}]")):
-            assert design.count(whole) == 1, whole
-            design = design.replace(whole, cut)
-        (self.project / FEATURE / "design.yaml").write_text(design)
+        (self.project / FEATURE / "design.yaml").write_text(cut(filled(block("plan", "yaml"))))
         for line in block("plan", "sh").splitlines():
             done = self.type(line)
             assert done.returncode == 0, done.stderr
 
     def break_down(self) -> None:
-        self.tasks.write_text(filled(block("tasks", "markdown"), self.words))
+        self.tasks.write_text(filled(block("tasks", "markdown")))
 
     def implement(self) -> None:
         """Type the proof of each open task in order; tick it at exit code 0, stop at any other."""

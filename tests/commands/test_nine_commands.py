@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from command_reading import PACK, TASK, TEXTS, block, filled
+from command_reading import PACK, TASK, TEXTS, block
 
 from lab import make_echo
 from places import content
+from spec_texts import filled
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.design import Design
 from tuneloop.librarian.pack import Command, CommandHead
@@ -25,7 +26,7 @@ MOST_CHARACTERS = 22_000  # of all nine with their heads: an agent reads four of
 BAD = Command(
     Path("speckit-bad.md"),
     CommandHead.model_validate({"description": "long " * 40}),
-    "# Bad\n\n$ARGUMENTS and $ARGUMENTS, then `/speckit-nowhere` and **no-such-skill**. See @README.md and !`date`.\n",
+    "# Bad\n\n$ARGUMENTS and $ARGUMENTS, then `/speckit-plan` and **no-such-skill**. See @README.md and !`date`.\n",
 )
 
 
@@ -48,12 +49,11 @@ def faults(command: Command) -> Iterator[str]:
 
 def unknown_names(text: str) -> Iterator[str]:
     """Yield the commands, skills and agents that a text sends to and that are not there."""
-    commands = {item.name for item in PACK.commands}
-    others = {item.name for item in [*PACK.skills, *PACK.agents]}
-    yield from (f"no command /{name}" for name in re.findall(r"/(speckit-\w+)", text) if name not in commands)
-    yield from (
-        f"no skill or agent {name}" for name in re.findall(r"\*\*([a-z]+(?:-[a-z]+)+)\*\*", text) if name not in others
-    )
+    known = {item.name for item in [*PACK.commands, *PACK.skills, *PACK.agents]}
+    named = re.findall(r"\*\*([a-z]+(?:-[a-z]+)+)\*\*", text)
+    yield from (f"no command, skill or agent {name}" for name in named if name not in known)
+    # As a plugin they have a prefix, so a text that is read both ways tells the bare name.
+    yield from (f"a slash before {name}" for name in re.findall(r"/(speckit-\w+)", text))
 
 
 def test_all_nine_are_there() -> None:
@@ -68,7 +68,7 @@ def test_each_command_keeps_its_form(command: Command) -> None:
 
 def test_a_bad_command_is_found() -> None:
     found = "\n".join(faults(BAD))
-    for word in ("the model", "argument-hint", "description of", "$ARGUMENTS 2", "lines", "expands @README.md", "expands !`", "/speckit-nowhere", "no-such-skill"):  # fmt: skip
+    for word in ("the model", "argument-hint", "description of", "$ARGUMENTS 2", "lines", "expands @README.md", "expands !`", "a slash before speckit-plan", "no-such-skill"):  # fmt: skip
         assert word in found
     assert "lines" not in "\n".join(faults(replace(BAD, body="\n" * 40)))
 

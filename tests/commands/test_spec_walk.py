@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from command_reading import PACK, inline
-from spec_walk import FEATURE, Walk
+from spec_walk import Walk
 
 from lab import states
+from spec_texts import FEATURE
 
 pytestmark = pytest.mark.train
 

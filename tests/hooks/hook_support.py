@@ -42,12 +42,12 @@ def shell_event(command: str, cwd: Path) -> str:
     return json.dumps(event)
 
 
-def call(line: str, event: str, project: Path, **environment: str) -> Answer:
-    """Run a hook's settings line as the client does, with `sh -c`."""
+def call(line: str, event: str, project: Path, *, cwd: Path | None = None, **environment: str) -> Answer:
+    """Run a hook's settings line as the client does, with `sh -c`; in `cwd` if the session's shell went there."""
     done = subprocess.run(
         ["sh", "-c", line],
         input=event,
-        cwd=project,
+        cwd=cwd or project,
         env=os.environ | {"CLAUDE_PROJECT_DIR": str(project)} | environment,
         capture_output=True,
         text=True,
@@ -66,6 +66,14 @@ def settings_line(event: str, root: Path = ROOT) -> str:
 
 def guard(command: str, project: Path, **environment: str) -> Answer:
     return call(settings_line("PreToolUse"), shell_event(command, project), project, **environment)
+
+
+def make_own_checkout(folder: Path, manifest: str | None = None) -> None:
+    """Turn a folder into the pack's own checkout, as hooks see it, or into a decoy with another manifest."""
+    shutil.copytree(ROOT / ".claude-plugin", folder / ".claude-plugin")
+    if manifest is not None:
+        (folder / ".claude-plugin" / "plugin.json").write_text(manifest)
+    copied_pack(folder)
 
 
 def copied_pack(folder: Path) -> Path:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hook_support import ROOT, guard
+from hook_support import guard
 
 from lab import cli, make_echo, plan_id
 from tuneloop.documents.cache import plan_file
@@ -18,22 +18,90 @@ READS = [
     ".venv/bin/tuneloop logs runs/clean retry",
     'tuneloop sample runs/demo/control "tuneloop cancel my order"',
     "tuneloop run-experiment runs/demo --dry-run",
-    "tuneloop scaffold-experiment runs/demo --replace r001 --dry-run",
     "tuneloop cancel runs/demo --dry-run",
     "tuneloop clean --help",
+    "tuneloop scaffold-experiment --help",
     "tuneloop --version",
     "tuneloop skills status",
+    "tuneloop skills link --dry-run",
+    "tuneloop export runs/demo/r001@0 out --dry-run --replace",
+    # several of them, and programs that show what one says
+    "tuneloop status; tuneloop doctor",
+    "tuneloop status runs/demo &&\n tuneloop logs runs/demo || tuneloop doctor\n",
+    "cd . && tuneloop status",
+    "cd runs; cd demo/.. && tuneloop status",
+    "tuneloop status runs/demo | head",
+    "tuneloop status 2>&1 | tail -5",
+    "tuneloop status 2>/dev/null | tail -n +3 | sort -rn -k 2,2 | wc -l",
+    "tuneloop run-experiment runs/x --dry-run | head",
+    "tuneloop status --json | jq -r '.experiments[] | select(.error == null)'",
+    "tuneloop logs runs/x | grep -i -A 3 'error: *[a-z]' | cat -n | less -R",
+    # what a shell leaves alone, or makes names of files
+    "tuneloop status runs/* runs/r0[12]?",
+    'tuneloop sample runs/x/c@1 "what is it?"',
+    "tuneloop sample runs/x/c@1 'a; b & c | d > $HOME `e` {f,g} \\ # *'",
+    'tuneloop sample runs/x/c@1 "it\'s \\"$\\" \\`x\\` #!"'.replace('"$\\"', '"\\$\\"'),
+    "tuneloop sample runs/x/c@1 what\\ is\\ it\\?",
+    "tuneloop \\\n  status runs/demo",
+    "tune'loop' status",
 ]
 # Written like reading commands, and perhaps more than that.
 UNDECIDED = [
-    "tuneloop status runs/demo | head",
     "tuneloop status runs/demo > status.txt",
+    "tuneloop status 2> status.txt",
+    "tuneloop status 2>&1 >status.txt",
+    "tuneloop status 2>/dev/nullx",
     "tuneloop status runs/demo; ls",
     "tuneloop status runs/demo && ls",
     "tuneloop status $(ls runs)",
     "tuneloop status `ls runs`",
     "tuneloop status runs/demo\nls",
-    "tuneloop status runs/*",
+    "tuneloop status &",
+    "tuneloop status # what goes on",
+    "tuneloop status {a,b}",
+    "tuneloop status $HOME",
+    'tuneloop status "$HOME"',
+    "tuneloop status $'a'",
+    "tuneloop status 'a\x1bb'",
+    "tuneloop status <<END\nx\nEND",
+    "! tuneloop status",
+    "{ tuneloop status; }",
+    # another folder may bring another library
+    "cd /tmp && tuneloop status",
+    "cd ../.. && tuneloop status",
+    "cd - && tuneloop status",
+    "cd ~ && tuneloop status",
+    "cd ~nobody-of-this-name; tuneloop status",
+    "cd r* && tuneloop status",
+    "cd runs | tuneloop status",
+    "cd runs",
+    # programs that read other files, write, or start something
+    "tuneloop status | cat tuneloop.md",
+    "tuneloop status | grep -r token",
+    "tuneloop status | grep token .env",
+    "tuneloop status | grep s*",
+    "tuneloop status | head /etc/passwd",
+    "tuneloop status | sort -o status.txt",
+    "tuneloop status | sort --compress-program=./x",
+    "tuneloop status | sort -t x -T /tmp",
+    "tuneloop status | less -o status.txt",
+    "tuneloop status | jq -f program",
+    "tuneloop status | jq . tokens.json",
+    "tuneloop status | jq '$ENV.TOKEN'",
+    "tuneloop status | jq env",
+    "tuneloop status | tee status.txt",
+    "tuneloop status | sh",
+    "tuneloop status |& head",
+    "tuneloop status |",
+    "head",
+    # their dry runs run what the project holds
+    "tuneloop design-experiment runs/x --from design.yaml --dry-run",
+    "tuneloop check-experiment runs/x --dry-run",
+    "tuneloop scaffold-experiment runs/demo --replace r001 --dry-run",
+    "tuneloop scaffold-sometool runs/demo --dry-run",
+    "tuneloop create-inspect-task x.py --dry-run",
+    "tuneloop run-experiment runs/* --dry-run",
+    "tuneloop frobnicate --dry-run",
     "PYTHONPATH=. tuneloop status",
     "/tmp/tuneloop status",
     "python -m tuneloop status",
@@ -43,6 +111,12 @@ UNDECIDED = [
     "tuneloop frobnicate",
     "cd ~/tuneloop && make clean",
     "git clone https://example.org/tuneloop && ls",
+    "git commit -m 'tuneloop cancel ends jobs'",
+    "grep -rn 'tuneloop clean' docs/*.md",
+    "ls runs | xargs -n 1 tuneloop status",
+    "PLAN=$(tuneloop run-experiment runs/demo --dry-run --json | jq -r .plan)",
+    "cat > notes.md <<'END'\nWhat `tuneloop status` says isn't\nall (yet.\nEND",
+    "tuneloop run-experiment runs/demo --dry-run > plan.txt",
     "ls",
 ]
 ASKS = [
@@ -80,6 +154,64 @@ ASKS = [
     "for act in cancel; do tuneloop $act runs/demo; done",
     "alias t=tuneloop; t cancel runs/demo",
     "echo it's; tuneloop cancel runs/demo",
+    # a command that cannot be read, with or without an act elsewhere
+    "python -mtuneloop cancel x",
+    "python -Im tuneloop cancel x",
+    "python -Imtuneloop cancel x",
+    "tuneloop ${C:-run-experiment} x",
+    "tuneloop cl{ea,}n x",
+    "tuneloop cle?n x",
+    "tuneloop [c]lean x",
+    "tuneloop * status",
+    "tuneloop -* status",
+    "tuneloop st*tus",
+    "tuneloop skills $DO",
+    r"tuneloop $'\x63lean' x",
+    'a=cle b=an; tuneloop "$a$b" x',
+    "tuneloop $CMD",
+    "tuneloop $(cat cmd)",
+    "tuneloop can$(echo cel) x",
+    "tuneloop `cat cmd`",
+    "tuneloop can`echo cel` x",
+    'tuneloop "`cat cmd`"',
+    r'tuneloop "\\$CMD" x',
+    "xargs tuneloop < words",
+    "xargs -I% tuneloop % x < words",
+    "find runs -exec tuneloop {} x ';'",
+    "nohup /opt/bin/tuneloop $CMD",
+    "bash -c 'tuneloop \"$1\" x' _ cancel",
+    # the name, written in other ways
+    "uvx tuneloop==0.1 clean x",
+    "uvx tuneloop@latest clean x",
+    "uvx 'tuneloop[all]>=0.1' clean x",
+    'tune""loop run-experiment x',
+    "tune\\loop run-experiment x",
+    "tune\\\nloop run-experiment x",
+    "'tuneloop' \\\n\\\n cancel x",
+    # scripts in other languages, and behind a shell
+    "python -c \"import subprocess; subprocess.run(['tuneloop','clean','x'])\"",
+    "python -c \"import os; os.execvp('tuneloop',['tuneloop','clean','x'])\"",
+    "python - <<'END'\nimport subprocess\nsubprocess.run(['tuneloop', 'run-torchtune', 'x'])\nEND",
+    "bash <<-END\n\ttuneloop $CMD x\n\tEND",
+    "cat <<A <<B\nA\ntuneloop cancel x\nB",
+    "bash <<< 'tuneloop cancel x'",
+    "ssh host 'cd x && tuneloop cancel x'",
+    "env -S'tuneloop cancel x'",
+    'X="$(tuneloop cancel x)" ls',
+    'ls "$(tuneloop cancel x)"',
+    "echo $((1<<2))\ntuneloop cancel x",
+    # what stands between the name and its command
+    "tuneloop 2>/dev/null cancel x",
+    "tuneloop 2>log cancel x",
+    "tuneloop >log cancel x",
+    "tuneloop <&- cancel x",
+    "diff <(tuneloop cancel x) y",
+    "tuneloop cancel x # --dry-run",
+    "# it's\ntuneloop cancel x",
+    "cd ~nobody-of-this-name; tuneloop cancel x",
+    "tuneloop cancel 'x\0y'",
+    "tuneloop status; tuneloop cancel x",
+    "tuneloop status | tuneloop cancel x",
     # `--dry-run` that is a value, or an argument
     "tuneloop run-experiment runs/demo --yes --dry-run",
     "tuneloop cancel runs/demo -- --dry-run",
@@ -113,6 +245,7 @@ def decision(command: str, folder: Path) -> object:
 def test_the_launcher_says_what_the_guard_decides(tmp_path: Path) -> None:
     assert guard("tuneloop status", tmp_path).decision == "allow"
     assert guard("tuneloop cancel runs/demo", tmp_path).decision == "ask"
+    assert guard('tune""loop cancel runs/demo', tmp_path).decision == "ask"
     assert guard("tuneloop frobnicate", tmp_path) == (0, "", "")
 
 
@@ -200,17 +333,45 @@ def test_what_is_remembered_is_told_in_one_plain_line(tmp_path: Path) -> None:
     assert not set("\x1b\n`") & set(reason)
 
 
-@pytest.mark.parametrize("broken", [{"time": "soon"}, {"files": 3}, {"runs": None}, {"what": None, "plan": 1}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"time": "soon"},
+        {"files": 3},
+        {"files": ["/etc/*"]},
+        {"files": ["**/*"]},
+        {"files": ["../*"]},
+        {"files": ["a*"] * 1000},
+        {"files": [""]},
+        {"runs": None},
+    ],
+)
 def test_a_broken_memory_still_asks(broken: dict[str, object], tmp_path: Path) -> None:
     remember(tmp_path, **broken)
-    assert guard("tuneloop retry x --failed", tmp_path).decision == "ask"
+    asked = guard("tuneloop retry x --failed", tmp_path)
+    assert asked.decision == "ask"
+    assert "no dry run of it is known" in asked.reason
 
 
-def test_nothing_is_asked_in_the_packs_own_checkout(tmp_path: Path) -> None:
-    (tmp_path / "runs").mkdir()
-    assert guard("tuneloop cancel runs/demo", tmp_path / "runs").decision == "ask"
-    (tmp_path / ".claude-plugin").mkdir()
-    (tmp_path / ".claude-plugin" / "plugin.json").write_text('{"name": "another"}')
-    assert guard("tuneloop cancel runs/demo", tmp_path / "runs").decision == "ask"
-    (tmp_path / ".claude-plugin" / "plugin.json").write_bytes((ROOT / ".claude-plugin" / "plugin.json").read_bytes())
-    assert guard("tuneloop cancel runs/demo", tmp_path / "runs") == (0, "", "")
+@pytest.mark.parametrize("text", ["", "[]", "3", "[" * 100_000, "\udcff", "{}"])
+def test_a_memory_that_is_none_still_asks(text: str, tmp_path: Path) -> None:
+    remember(tmp_path)
+    plan_file(tmp_path / "x").write_bytes(text.encode(errors="surrogateescape"))
+    assert "no dry run of it is known" in guard("tuneloop retry x --failed", tmp_path).reason
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "x=" + "a" * 5_000_000 + "; tuneloop cancel x",
+        "tuneloop status " + "runs/demo " * 300_000,
+        "x " + "tuneloop " * 3_300,
+        "bash -c '" + "tuneloop cancel x;" * 1_600 + "'",
+        "tuneloop cancel " + "--keep x " * 3_000,
+        "(" * 29_000 + "tuneloop cancel x",
+        "cat <<E\n" + "\n" * 29_000 + "tuneloop cancel x",
+    ],
+    ids=lambda command: f"{command[:10]}, {len(command)} long",
+)
+def test_a_long_command_is_decided_in_time(command: str, tmp_path: Path) -> None:
+    assert guard(command, tmp_path).decision == "ask"

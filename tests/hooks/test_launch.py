@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hook_support import ROOT, call, copied_pack, settings_line, shell_event
+from hook_support import call, copied_pack, guard, make_own_checkout, settings_line, shell_event
 
 # A hook that lets one command pass, blocks all others as a hook may (2), and breaks on request.
 BLOCKER = '''\
@@ -122,7 +122,7 @@ def test_a_killed_launcher_blocks(pack: Path, project: Path) -> None:
 
 
 def test_even_a_hook_that_must_block_is_silent_in_the_packs_own_checkout(pack: Path, project: Path) -> None:
-    shutil.copytree(ROOT / ".claude-plugin", project / ".claude-plugin")
+    make_own_checkout(project)
     assert call(must(pack), shell_event("rm", project), project) == (0, "", "")
 
 
@@ -174,3 +174,44 @@ def test_a_project_cannot_lend_the_hooks_its_own_modules(pack: Path, project: Pa
     line = settings_line("PreToolUse", pack)
     answer = call(line, shell_event("tuneloop cancel x", project), project, PYTHONPATH=str(project))
     assert answer.decision == "ask"
+
+
+def test_nothing_is_asked_in_the_packs_own_checkout(project: Path) -> None:
+    (project / "runs").mkdir()
+    assert guard("tuneloop cancel runs/demo", project / "runs").decision == "ask"
+    make_own_checkout(project)
+    assert guard("tuneloop cancel runs/demo", project / "runs") == (0, "", "")
+
+
+def test_the_project_counts_and_not_where_its_shell_went(project: Path, tmp_path: Path) -> None:
+    make_own_checkout(tmp_path / "checkout")
+    line, event = settings_line("PreToolUse"), shell_event("tuneloop cancel x", project)
+    assert call(line, event, project, cwd=tmp_path / "checkout").decision == "ask"
+    assert call(line, event, tmp_path / "checkout", cwd=project) == (0, "", "")
+    unset = f"unset CLAUDE_PROJECT_DIR; {line}"
+    assert call(unset, event, project, cwd=tmp_path / "checkout") == (0, "", "")
+    assert call(unset, event, project).decision == "ask"
+    assert call(line, event, project, CLAUDE_PROJECT_DIR="nowhere").decision == "ask"
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        '{"name": "another"}',
+        '{"name": "another", "dependencies": [{"name": "tuneloop"}]}',
+        '{"dependencies": [{"name": "tuneloop", "version": "0.1"}], "name": "another"}',
+        '{\n  "dependencies": [\n  {\n  "name": "tuneloop",\n  "version": "0.1"}],\n  "name": "another"\n}',
+        '{"name": "tuneloop-fork", "version": "0.1"}',
+        "",
+    ],
+)
+def test_another_plugins_folder_is_no_checkout_of_the_pack(manifest: str, project: Path) -> None:
+    make_own_checkout(project, manifest)
+    assert guard("tuneloop cancel runs/demo", project).decision == "ask"
+
+
+@pytest.mark.parametrize("missing", ["hooks/launch", "lib/tuneloop/hooks"])
+def test_the_packs_manifest_alone_is_no_checkout_of_the_pack(missing: str, project: Path) -> None:
+    make_own_checkout(project)
+    (project / missing).rename(project / "gone")
+    assert guard("tuneloop cancel runs/demo", project).decision == "ask"

@@ -43,7 +43,19 @@ def test_a_design_to_report_pass_is_read_in_one_go(pack: Pack) -> None:
     read = budget.on_the_way(pack)
     assert {skill.name for skill in read} >= {*budget.STAGES, "run-torchtune", "scaffold-inspect"}
     assert {skill.name for skill in pack.chosen(budget.STAGES)} >= budget.DETOURS, "no detour any more"
-    assert 10_000 < sum(budget.size(skill) for skill in read) <= budget.PASS
+    assert 10_000 < budget.pass_size(pack) <= budget.PASS
+
+
+def test_the_longer_ways_are_measured_too(pack: Pack) -> None:
+    detours = [pack.skill(name) for name in budget.DETOURS]
+    templates = [path.read_text() for path in pack.root.glob("skills/*/*/assets/*.yaml")]
+    assert detours
+    assert templates
+    added = sum(map(budget.size, detours)) + sum(map(len, templates))
+    assert budget.longest_pass_size(pack) == budget.pass_size(pack) + added
+    bodies = [command.body for command in pack.commands if command.name in budget.COMMANDS]
+    assert len(bodies) == len(budget.COMMANDS)
+    assert budget.commands_pass_size(pack) == budget.pass_size(pack) + sum(map(len, bodies))
 
 
 def test_what_lies_beside_a_skill_is_counted(tmp_path: Path) -> None:

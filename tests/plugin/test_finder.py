@@ -1,6 +1,7 @@
 """`bin/tuneloop`: whose command it becomes, that it never becomes itself, and that nothing is lost on the way."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -146,8 +147,57 @@ def test_another_version_is_told_and_used(version: str, told: bool, pack: Path, 
     record.mkdir(parents=True)
     done = find(pack, project)
     assert (done.returncode, done.stdout) == (0, "here\n")
-    assert (f"note: the library is {version} and this pack 0.1;" in done.stderr) is told
+    assert (f"note: the library is {version} and this pack 0.1:" in done.stderr) is told
     assert told or done.stderr == ""
+
+
+@pytest.mark.parametrize("where", ["nearest", "asked", "linked", "data", "wheel"])
+def test_another_version_is_told_with_what_upgrades_that_one(
+    where: str, pack: Path, project: Path, tmp_path: Path
+) -> None:
+    venv = tmp_path / "data" / "tuneloop" / "venv" if where == "data" else project / ".venv"
+    asked = {}
+    if where in ("asked", "linked"):
+        venv = tmp_path / "it's another"
+        place = tmp_path / "link" if where == "linked" else venv / "bin" / "tuneloop"
+        asked["TUNELOOP_BIN"] = str(place)
+        if where == "linked":
+            place.symlink_to(venv / "bin" / "tuneloop")
+    found = library(venv / "bin" / "tuneloop", "here")
+    (venv / "lib" / "python3.11" / "site-packages" / "tuneloop-9.0.0.dist-info").mkdir(parents=True)
+    if where != "wheel":
+        (pack / "pyproject.toml").touch()
+    note = find(pack, project, **asked).stderr
+    assert note.startswith("note: the library is 9.0.0 and this pack ")
+    assert f": {asked.get('TUNELOOP_BIN', found)}; " in note
+    line = note.partition("; ")[2].removesuffix(" installs the pack's\n")
+    told = shlex.split(line)
+    if where == "data":
+        assert told == [str(pack / "bin" / "tuneloop-setup")]
+    else:
+        assert told[:4] == [str(venv / "bin" / "python"), "-m", "pip", "install"]
+        assert told[4:] == (["tuneloop==0.1.*"] if where == "wheel" else [str(pack)])
+
+
+@pytest.mark.parametrize("shim", ['exec tuneloop "$@"', 'exec env tuneloop "$@"', 'exec sh -c "exec tuneloop"'])
+def test_a_shim_that_leads_back_here_is_refused(shim: str, pack: Path, project: Path, tmp_path: Path) -> None:
+    place = project / ".venv" / "bin" / "tuneloop"
+    place.parent.mkdir(parents=True)
+    place.write_text(f"#!/bin/sh\n{shim}\n")
+    place.chmod(0o755)
+    done = find(pack, project, "status", PATH=f"{pack / 'bin'}:/usr/bin:/bin")
+    assert (done.returncode, done.stdout) == (3, "")
+    first, second = done.stderr.splitlines()
+    assert first == f"error: {place} is no library: it calls this script again"
+    assert second.startswith("  hint: take it away, then '")
+
+
+def test_a_library_may_call_the_command_again(pack: Path, project: Path) -> None:
+    """As a job does that types `tuneloop` itself."""
+    body = f'[ $# = 0 ] || "{pack}/bin/tuneloop"\n'
+    library(project / ".venv" / "bin" / "tuneloop", "here", body)
+    done = find(pack, project, "once")
+    assert (done.returncode, done.stdout) == (0, "here\nhere\n")
 
 
 def test_a_link_on_the_path_knows_its_pack(pack: Path, project: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lab import until
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ["bin/tuneloop", "bin/tuneloop-setup", "hooks/launch", "scripts/install-torch"]
 
@@ -60,13 +62,103 @@ def test_the_core_alone_brings_no_torch(pack: Path, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[1].endswith(f"install {pack}")
 
 
-def test_another_part_is_added_to_what_is_there(pack: Path, tmp_path: Path) -> None:
+# What `PYTHON` may name: it notes how it is called, makes an environment of itself, and fails or hangs on request.
+INTERPRETER = """\
+#!/bin/sh
+echo "$*" >>"$CALLS"
+case "$*" in
+*venv*)
+  for venv; do :; done
+  rm -rf "$venv" && mkdir -p "$venv/bin"
+  cp "$0" "$venv/bin/python" && cp "$0" "$venv/bin/tuneloop"
+  ;;
+*pip*)
+  case $PIP in
+  fails) exit 1 ;;
+  hangs) sleep 60 ;;
+  esac
+  ;;
+esac
+"""
+
+
+@pytest.fixture
+def interpreter(tmp_path: Path) -> dict[str, str]:
+    """Return what makes a set-up use an interpreter that installs nothing."""
+    program = tmp_path / "python"
+    program.write_text(INTERPRETER)
+    program.chmod(0o755)
+    return {"PYTHON": str(program), "CALLS": str(tmp_path / "calls"), "PIP": "works"}
+
+
+def test_another_part_is_added_to_what_is_there(pack: Path, tmp_path: Path, interpreter: dict[str, str]) -> None:
     venv = tmp_path / "the data" / "tuneloop" / "venv"
-    venv.mkdir(parents=True)
-    (venv / ".tuneloop-setup").write_text("an older version\neval,train\n")
-    done = setup(pack, tmp_path, "--with", "analysis", "--with", "train", "--dry-run")
-    assert done.stdout.splitlines()[0] == f"would run: rm {venv}/.tuneloop-setup"
-    assert done.stdout.splitlines()[-2].endswith(f"install {pack}[analysis,eval,train]")
+    setup(pack, tmp_path, "--with", "analysis", **interpreter)
+    done = setup(pack, tmp_path, "--with", "analysis", **interpreter)
+    assert done.stdout == f"all is there already: {venv}\n"
+    done = setup(pack, tmp_path, "--with", "train", "--dry-run", **interpreter)
+    assert "venv" not in done.stdout.splitlines()[0].split(), "it is made anew"
+    assert done.stdout.splitlines()[-2].endswith(f"install {pack}[analysis,train]")
+
+    shutil.rmtree(venv)
+    done = setup(pack, tmp_path, **interpreter)
+    assert done.returncode == 0, done.stderr
+    assert last_install(tmp_path) == f"{pack}[analysis]"
+
+
+@pytest.mark.parametrize("fault", ["fails", "is killed"])
+@pytest.mark.parametrize("when", ["at first", "on an update"])
+def test_an_interrupted_one_keeps_its_parts(
+    fault: str, when: str, pack: Path, tmp_path: Path, interpreter: dict[str, str]
+) -> None:
+    words = ["--with", "analysis"]
+    if when == "on an update":
+        assert setup(pack, tmp_path, *words, **interpreter).returncode == 0
+        (pack / "lib" / "tuneloop" / "later.py").touch()
+        words = []
+    (tmp_path / "calls").unlink(missing_ok=True)
+    if fault == "fails":
+        assert setup(pack, tmp_path, *words, **interpreter | {"PIP": "fails"}).returncode != 0
+    else:
+        killed(pack, tmp_path, *words, **interpreter | {"PIP": "hangs"})
+    assert last_install(tmp_path) == f"{pack}[analysis]"
+
+    (tmp_path / "calls").unlink()
+    again = setup(pack, tmp_path, **interpreter)
+    assert again.returncode == 0, again.stderr
+    calls = (tmp_path / "calls").read_text()
+    assert " --clear " in calls
+    assert last_install(tmp_path) == f"{pack}[analysis]"
+    assert setup(pack, tmp_path, *words, **interpreter).stdout.startswith("all is there already")
+
+
+def killed(pack: Path, tmp_path: Path, *words: str, **more: str) -> None:
+    """Kill a set-up and its children as soon as pip is at work."""
+    with subprocess.Popen(
+        [pack / "bin" / "tuneloop-setup", *words],
+        cwd=tmp_path,
+        env=environment(tmp_path) | more,
+        start_new_session=True,
+    ) as process:
+        until(lambda: "pip" in Path(more["CALLS"]).read_text() if Path(more["CALLS"]).exists() else False, what="pip")
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def last_install(tmp_path: Path) -> str:
+    """Return what pip was told to install last."""
+    lines = [line for line in (tmp_path / "calls").read_text().splitlines() if " install " in line]
+    return lines[-1].partition(" install ")[2]
+
+
+def test_without_a_home_it_says_what_to_type(pack: Path, tmp_path: Path) -> None:
+    done = setup(pack, tmp_path, "--dry-run", XDG_DATA_HOME="", HOME="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "error: neither XDG_DATA_HOME nor HOME says where to",
+        "  hint: XDG_DATA_HOME=/path/of/data tuneloop-setup",
+    ]
+    unset = ["env", "-u", "HOME", "-u", "XDG_DATA_HOME", str(pack / "bin" / "tuneloop-setup"), "--dry-run"]
+    assert subprocess.run(unset, capture_output=True, text=True, check=False).stderr == done.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.yamltext import load_yaml
-from tuneloop.librarian.cases import Case, read_case_file, read_cases
+from tuneloop.librarian.cases import Case, NearMiss, read_case_file, read_cases
 from tuneloop.librarian.confusion import confusion, table
 from tuneloop.librarian.pack import Pack, Skill, read_pack
 from tuneloop.librarian.ranking import Index, first, index
@@ -16,7 +16,7 @@ CASES = Path(__file__).with_name("cases")
 HELD_OUT = Path(__file__).with_name("held_out.yaml")
 RIGHT_FIRST = 0.90  # of all requests
 # Of those whose author had not read the descriptions. It was 0.89 when it was set; the descriptions had then been
-# reworded with these in sight; the held-out requests, 34 of 36 right, were written when that was over.
+# reworded with these in sight; the held-out requests were written when that was over.
 RIGHT_FIRST_NAIVE = 0.80
 EACH = 8  # requests that should pick a skill, and near misses of it
 _MARKS = ".,:;!?()\"'`*"
@@ -37,6 +37,12 @@ def cases() -> list[Case]:
     return read_cases(CASES)
 
 
+@pytest.fixture(scope="module")
+def held_out() -> list[Case]:
+    entries = [NearMiss.model_validate(item) for item in load_yaml(HELD_OUT.read_text(), HELD_OUT)]
+    return [Case(item.request, item.expect, "naive", item.expect or "") for item in entries]
+
+
 def words(text: str) -> list[str]:
     return [bare for word in text.lower().split() if (bare := word.strip(_MARKS))]
 
@@ -47,9 +53,12 @@ def runs(text: str, length: int) -> set[tuple[str, ...]]:
 
 
 def form_faults(case: Case, pack: Pack) -> list[str]:
-    """Return what a request takes from the name or the description of its skills: then it would test nothing."""
-    concerned = [pack.skill(name) for name in sorted({case.about, case.expect or case.about})]
-    return [fault for skill in concerned for fault in _taken(case.request, skill)]
+    """Return what a request takes from the name or the description of its skills: then it would test nothing.
+
+    A held-out request for nothing stands in no skill's file, so it may take from none.
+    """
+    concerned = {case.about, case.expect} if case.about else {skill.name for skill in pack.chosen()}
+    return [fault for name in sorted(filter(None, concerned)) for fault in _taken(case.request, pack.skill(name))]
 
 
 def _taken(request: str, skill: Skill) -> list[str]:
@@ -76,13 +85,11 @@ def test_the_right_skill_comes_first_for_naive_requests(cases: list[Case], skill
     assert share_right(naive, skills) >= RIGHT_FIRST_NAIVE, wrong(naive, skills)
 
 
-def test_the_right_skill_comes_first_for_requests_nobody_tuned_for(skills: Index) -> None:
-    entries = load_yaml(HELD_OUT.read_text(), HELD_OUT)
-    cases = [Case(item["request"], item["expect"], "naive", item["expect"] or "nothing") for item in entries]
-    print(f"\n{len(cases)} requests written after everything else\n{table(confusion(cases, skills))}")
-    right = sum(first(case.request, skills) == case.expect for case in cases)
-    assert len(cases) == 36
-    assert right / len(cases) >= RIGHT_FIRST_NAIVE, wrong(cases, skills)
+def test_the_right_skill_comes_first_for_requests_nobody_tuned_for(held_out: list[Case], skills: Index) -> None:
+    print(f"\n{len(held_out)} requests written after everything else\n{table(confusion(held_out, skills))}")
+    right = sum(first(case.request, skills) == case.expect for case in held_out)
+    assert len(held_out) == 35
+    assert right / len(held_out) >= RIGHT_FIRST_NAIVE, wrong(held_out, skills)
 
 
 def wrong(cases: list[Case], skills: Index) -> str:
@@ -118,8 +125,10 @@ def test_near_misses_expect_a_sibling_or_nothing(cases: list[Case], pack: Pack) 
     assert {case.expect for case in cases} == names | {None}
 
 
-def test_requests_keep_their_form(cases: list[Case], pack: Pack) -> None:
-    assert {case.request: form_faults(case, pack) for case in cases if form_faults(case, pack)} == {}
+def test_requests_keep_their_form(cases: list[Case], held_out: list[Case], pack: Pack) -> None:
+    everything = cases + held_out
+    assert len({case.request for case in everything}) == len(everything)
+    assert {case.request: faults for case in everything if (faults := form_faults(case, pack))} == {}
 
 
 @pytest.mark.parametrize(
@@ -132,8 +141,10 @@ def test_requests_keep_their_form(cases: list[Case], pack: Pack) -> None:
 )
 def test_a_bad_request_is_rejected(pack: Pack, text: str, fault: str) -> None:
     run = " ".join(words(pack.skill("run-torchtune").head.description)[3:6])
-    case = Case(text.format(run=run), "run-torchtune", "insider", "run-torchtune")
+    request = text.format(run=run)
+    case = Case(request, "run-torchtune", "insider", "run-torchtune")
     assert form_faults(case, pack) == [fault.format(run=run)]
+    assert fault.format(run=run) in form_faults(Case(request, None, "naive", ""), pack)
 
 
 def test_a_bad_case_file_is_named_with_its_line(tmp_path: Path) -> None:

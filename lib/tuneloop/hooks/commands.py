@@ -1,6 +1,10 @@
 """What each command does: the one table for the hooks, for the permissions of a project and for this repository's own.
 
 A command is a word, or two for a command of a group. Workers bring `scaffold-<tool>` and `run-<tool>` of their own.
+
+`explain` and `sample` are reading commands although they load something of the project: `explain` its evaluation
+tasks, as the design and the jobs have done before it, and `sample` a model, in formats that hold no code. They write
+nothing, and spend no budget. Who wants to be asked denies them in the client's own permissions.
 """
 
 from __future__ import annotations
@@ -37,8 +41,21 @@ WRITING = (
 GROUPS = frozenset({"skills"})  # whose second word is the command
 
 REPLACE = "--replace"  # makes a writing command set aside or write over what was there
-# What makes any command a reading one, unless it is the value of the option before it.
-HARMLESS = frozenset({"--dry-run", "--help", "--version", "-h"})
+# What makes a command a reading one, unless it is the value of the option before it.
+DRY_RUN = "--dry-run"
+HELP = frozenset({"--help", "--version", "-h"})
+HARMLESS = frozenset({DRY_RUN, *HELP})
+# Their dry runs build the project's own tasks and components: they write nothing, and run what the project holds.
+BUILDING = frozenset(
+    {
+        "check-experiment",
+        "create-inspect-task",
+        "design-experiment",
+        "scaffold-experiment",
+        "scaffold-inspect",
+        "scaffold-torchtune",
+    }
+)
 # Options without a value: the word after one of them stands for itself.
 FLAGS = frozenset({"--all", "--by-policy", "--detach", "--failed", "--follow", "--json", "--without-weights"})
 
@@ -51,6 +68,11 @@ def kind_of(command: str) -> str | None:
     if command.startswith("run-"):
         return "submitting"
     return "writing" if command.startswith("scaffold-") else None
+
+
+def builds(command: str) -> bool:
+    """Tell whether a dry run of the command runs code of the project."""
+    return command in BUILDING or command.startswith("scaffold-")
 
 
 def allow_rules(tool: str = "tuneloop") -> list[str]:

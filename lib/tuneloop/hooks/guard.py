@@ -2,23 +2,33 @@
 
 The reason holds what the last dry run said, as long as the experiment is still as it was then. Whatever else a
 command does is none of this hook's business: it says nothing, and the client's own permissions decide.
+
+It is a tripwire against haste, not a wall. It asks wherever a command of the tool cannot be read for certain; what it
+cannot see is the tool under another name (a link, a copy, an alias from elsewhere, a script in a file) and a name that
+a shell or another program puts together. The wall is what the tool itself wants to know: the id of the plan that was
+shown, and the budget of the design.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tuneloop.documents import cache
-from tuneloop.hooks.shell import Call, mentions_an_act, plain_call, read_line
+from tuneloop.hooks.plain import only_reads
+from tuneloop.hooks.shell import Call, mentions_an_act, names_the_tool, read_line
 from tuneloop.hooks.words import ago, shown
 
 _MOST_REASONS = 3
+_MOST_FILES = 10  # that a plan was made from, as patterns
 _NO_DRY_RUN = "no dry run of it is known; `--dry-run` shows what it would do"
-_UNREADABLE = "this cannot be read for certain, and holds a word that submits, cancels or deletes"
+_UNREADABLE = "this cannot be read for certain, and may submit, cancel or delete"
+_LONGEST = 30_000  # characters; the worst of them took 0.3 s to read, and the launcher waits 5 s
+_TOO_LONG = f"this is longer than {_LONGEST} characters and was not read; a script in a file can be looked at"
 Said = Mapping[str, object]
 
 
@@ -26,18 +36,20 @@ def answer(event: Mapping[str, object]) -> Said | None:
     """Return what the client is told about a tool call, None where there is nothing to say."""
     tool = event.get("tool_input")
     command = tool.get("command") if isinstance(tool, dict) else None
-    if not isinstance(command, str) or "tuneloop" not in command:
+    if not isinstance(command, str) or not names_the_tool(command):
         return None
-    call = plain_call(command)
-    if call is not None and call.kind == "reading":
+    if len(command) > _LONGEST:
+        return _decision("ask", _TOO_LONG)
+    here = str(event.get("cwd") or ".")
+    if only_reads(command, Path(here), Path(os.environ.get("CLAUDE_PROJECT_DIR") or here)):
         return _decision("allow", "it only reads")
     line = read_line(command)
-    here = Path(str(event.get("cwd") or "."), *(Path(folder).expanduser() for folder in line.folders))
-    reasons = [_reason(item, here) for item in line.calls if item.kind in ("submitting", "cancelling", "deleting")]
+    place = [here, *line.folders]
+    reasons = [_reason(item, place) for item in line.calls if item.kind in ("submitting", "cancelling", "deleting")]
     if reasons:
         more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
         return _decision("ask", "; ".join(reasons[:_MOST_REASONS]) + more)
-    if not line.certain and mentions_an_act(command):
+    if line.in_doubt or (not line.certain and mentions_an_act(command)):
         return _decision("ask", _UNREADABLE)
     return None
 
@@ -47,15 +59,15 @@ def _decision(decision: str, reason: str) -> Said:
     return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **said}}
 
 
-def _reason(call: Call, here: Path) -> str:
+def _reason(call: Call, here: Sequence[str]) -> str:
     words = call.arguments
     said = shown(f"{call.command} {words[0]}" if words else call.command)
     return f"{said}: {_estimate(call, here)}"
 
 
-def _estimate(call: Call, here: Path) -> str:
+def _estimate(call: Call, here: Sequence[str]) -> str:
     """Return what the last dry run of the same command said, or why it says nothing about this one."""
-    last = _remembered(here / Path(call.arguments[0]).expanduser()) if call.arguments else None
+    last = _remembered([*here, call.arguments[0]]) if call.arguments else None
     if last is None or last.command != call.command:
         return _NO_DRY_RUN
     when = ago(time.time() - last.time)
@@ -69,26 +81,29 @@ def _estimate(call: Call, here: Path) -> str:
 
 
 class _Shown:
-    """A plan that was shown, as `loop/shown.py` remembered it. Raises KeyError, TypeError or ValueError for another."""
+    """A plan that was shown, as `loop/shown.py` remembered it. Raises whatever a broken value leads to."""
 
-    def __init__(self, value: Mapping[str, Any]) -> None:
+    def __init__(self, value: Mapping[str, Any], experiment: Path) -> None:
         self.command, self.what = str(value["command"]), str(value["what"])
         self.plan = None if value["plan"] is None else str(value["plan"])
         self.time = float(value["time"])
         self.runs = [str(run) for run in value["runs"]]
-        self.outdated = _fingerprint(Path(value["experiment"]), value["files"]) != value["fingerprint"]
+        self.outdated = _fingerprint(experiment, [str(name) for name in value["files"]]) != value["fingerprint"]
 
 
-def _fingerprint(experiment: Path, files: Iterable[str]) -> str | None:
+def _fingerprint(experiment: Path, files: Sequence[str]) -> str | None:
+    if len(files) > _MOST_FILES or any("**" in name or ".." in name for name in files):
+        raise ValueError  # nothing of ours: it could be read for ever
     try:
         return cache.fingerprint(experiment, files)
     except OSError:
         return None
 
 
-def _remembered(experiment: Path) -> _Shown | None:
-    """Return the last plan shown for an experiment, None where nothing that can be read is remembered."""
+def _remembered(parts: Sequence[str]) -> _Shown | None:
+    """Return the last plan shown for the experiment in a folder, None where nothing that can be read is remembered."""
     try:
-        return _Shown(json.loads(cache.plan_file(experiment).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
+        experiment = Path(*(Path(part).expanduser() for part in parts)).resolve()
+        return _Shown(json.loads(cache.plan_file(experiment).read_bytes()), experiment)
+    except Exception:  # noqa: BLE001 (a fault here would be silence where a question is due)
         return None

@@ -12,6 +12,7 @@ PASS = 24_000  # the Markdown from the design to the report
 SESSION_START = 400  # what the hook tells when a session begins
 STAGES = ("design-experiment", "scaffold-experiment", "run-experiment", "analyze-experiment")
 DETOURS = {"create-inspect-task"}  # required, and read only where nothing measures the data yet
+COMMANDS = ("speckit-specify", "speckit-plan", "speckit-tasks", "speckit-implement")  # from a sentence to a report
 
 
 def listing(pack: Pack) -> str:
@@ -34,6 +35,23 @@ def on_the_way(pack: Pack) -> tuple[Skill, ...]:
     A detour is left out: most designs have a task.
     """
     return tuple(skill for skill in pack.chosen(STAGES) if skill.name not in DETOURS)
+
+
+def pass_size(pack: Pack) -> int:
+    """Return the characters of Markdown of a whole pass, which the promise is about."""
+    return sum(size(skill) for skill in on_the_way(pack))
+
+
+def longest_pass_size(pack: Pack) -> int:
+    """Return the characters of a pass with its detours, every template that a skill brings among them."""
+    skills = pack.chosen(STAGES)
+    templates = (path for skill in skills for path in skill.folder.glob("assets/*.yaml"))
+    return sum(size(skill) for skill in skills) + sum(len(read_text(path)) for path in templates)
+
+
+def commands_pass_size(pack: Pack) -> int:
+    """Return the characters of a pass by slash commands, which send their reader to the same skills."""
+    return pass_size(pack) + sum(len(command.body) for command in pack.commands if command.name in COMMANDS)
 
 
 def _is_listed(command: Command) -> bool:

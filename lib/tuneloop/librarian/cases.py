@@ -39,7 +39,7 @@ class Case:
     request: str
     expect: str | None
     author: Author
-    about: str  # the skill in whose file it stands
+    about: str  # the skill in whose file it stands; empty where that is no skill's
 
 
 def read_cases(folder: Path) -> list[Case]:

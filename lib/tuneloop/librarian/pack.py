@@ -4,9 +4,10 @@ The pack's folder is the checkout that this library lies in, or the copy that a 
 `links.py` makes a pack active in a project.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import Field
@@ -16,6 +17,8 @@ from tuneloop.documents.errors import InputError, MissingError, Problem, did_you
 from tuneloop.documents.files import read_text
 from tuneloop.documents.frontmatter import parse
 from tuneloop.documents.schema import Schema
+
+H = TypeVar("H", bound=Schema)
 
 PLUGIN = Path(".claude-plugin", "plugin.json")  # its presence marks a pack's folder
 DEFAULT_CATEGORIES = ("experiment", "lifecycle")  # what is linked when nothing is named
@@ -74,9 +77,11 @@ class Skill:
 
 
 @dataclass(frozen=True)
-class Command:
+class Text(Generic[H]):
+    """A file of the pack that is known by its own name: a slash command or an agent."""
+
     path: Path
-    head: CommandHead
+    head: H
     body: str
 
     @property
@@ -84,15 +89,8 @@ class Command:
         return self.path.stem
 
 
-@dataclass(frozen=True)
-class Agent:
-    path: Path
-    head: AgentHead
-    body: str
-
-    @property
-    def name(self) -> str:
-        return self.path.stem
+Command = Text[CommandHead]
+Agent = Text[AgentHead]
 
 
 @dataclass(frozen=True)
@@ -139,11 +137,12 @@ def find_root() -> Path:
 def read_pack(root: Path | None = None) -> Pack:
     """Read the pack in `root`, or the library's own. Raises InputError with every fault of a head."""
     folder = root or find_root()
+    skills = _texts(folder, "skills/*/*/SKILL.md", SkillHead)
     return Pack(
         folder,
-        tuple(_skill(path) for path in sorted(folder.glob("skills/*/*/SKILL.md"))),
-        tuple(_command(path) for path in sorted(folder.glob("commands/*.md"))),
-        tuple(_agent(path) for path in sorted(folder.glob("agents/*.md"))),
+        tuple(Skill(text.path.parent, text.head, text.body) for text in skills),
+        tuple(_texts(folder, "commands/*.md", CommandHead)),
+        tuple(_texts(folder, "agents/*.md", AgentHead)),
     )
 
 
@@ -156,16 +155,7 @@ def _requirement(text: str, skill: Skill) -> Requirement:
         raise InputError(problem) from None
 
 
-def _skill(path: Path) -> Skill:
-    document = parse(read_text(path), SkillHead, path)
-    return Skill(path.parent, document.data, document.body)
-
-
-def _command(path: Path) -> Command:
-    document = parse(read_text(path), CommandHead, path)
-    return Command(path, document.data, document.body)
-
-
-def _agent(path: Path) -> Agent:
-    document = parse(read_text(path), AgentHead, path)
-    return Agent(path, document.data, document.body)
+def _texts(folder: Path, pattern: str, schema: type[H]) -> Iterator[Text[H]]:
+    for path in sorted(folder.glob(pattern)):
+        document = parse(read_text(path), schema, path)
+        yield Text(path, document.data, document.body)

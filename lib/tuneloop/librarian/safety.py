@@ -57,9 +57,10 @@ _INTERPRETERS |= {"python", "python3", "perl", "node", "ruby", "npx", "uvx", "ss
 _CHANGING = {"*", "Bash", "Write", "Edit", "MultiEdit", "NotebookEdit", "WebFetch", "PowerShell"}
 _BYPASS = r"bypassPermissions|dangerously-skip-permissions|dangerouslyDisableSandbox"
 
-_NETWORK = {"aiohttp", "asyncio", "ftplib", "http", "httpx", "huggingface_hub", "imaplib", "paramiko", "poplib"}
-_NETWORK |= {"requests", "smtplib", "socket", "socketserver", "ssl", "telnetlib", "urllib", "urllib3", "webbrowser"}
-_NETWORK |= {"websocket", "websockets", "xmlrpc"}
+# Modules that reach a network, by the first part of their name; hooks import none.
+NETWORK = {"aiohttp", "asyncio", "ftplib", "http", "httpx", "huggingface_hub", "imaplib", "paramiko", "poplib"}
+NETWORK |= {"requests", "smtplib", "socket", "socketserver", "ssl", "telnetlib", "urllib", "urllib3", "webbrowser"}
+NETWORK |= {"websocket", "websockets", "xmlrpc"}
 _HERE = "hooks answer from this machine"
 _PROGRAMS = r"nc|ncat|netcat|socat|telnet|ssh|scp|sftp|rsync|ftp|pip|npm|npx|uvx?|git\s+(?:clone|fetch|pull|push)"
 _REACHING = rf"(?<![\w./-])(?:{_FETCHERS}|{_PROGRAMS})[\s\"']|/dev/(?:tcp|udp)/"
@@ -193,7 +194,7 @@ def _reaching(text: str, *, python: bool) -> Iterator[Problem]:
 def _imports(text: str) -> Iterator[Problem]:
     for node in ast.walk(ast.parse(text)):
         for name in _imported(node):
-            if name.partition(".")[0] in _NETWORK:
+            if name.partition(".")[0] in NETWORK:
                 yield Problem(f"a hook that imports `{name}`", line=getattr(node, "lineno", None), hint=_HERE)
 
 
