@@ -27,7 +27,7 @@ _MOST_REASONS = 3
 _MOST_FILES = 10  # that a plan was made from, as patterns
 _NO_DRY_RUN = "no dry run of it is known; `--dry-run` shows what it would do"
 _UNREADABLE = "this cannot be read for certain, and may submit, cancel or delete"
-_LONGEST = 30_000  # characters; reading them takes some 0.1 s, and the launcher waits 5 s
+_LONGEST = 30_000  # characters; the worst of them took 0.3 s to read, and the launcher waits 5 s
 _TOO_LONG = f"this is longer than {_LONGEST} characters and was not read; a script in a file can be looked at"
 Said = Mapping[str, object]
 
