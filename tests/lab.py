@@ -146,7 +146,9 @@ def kill(pid: int | None) -> None:
 
 def kill_session(folder: Path) -> None:
     """Kill the runner and every process of its session, jobs included."""
-    session = runner_pid(folder)
+    runner = runner_pid(folder)
+    assert runner is not None
+    session = _session(Path("/proc", str(runner)))  # led by the shell that started it and has ended
     assert session is not None
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and _session(entry) == session:
