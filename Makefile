@@ -21,7 +21,7 @@ demo: setup       ## Design, scaffold, run and analyze the shipped experiment in
 test: setup       ## Everything, with real training and evaluation.
 	$(TESTS) -n auto --dist loadfile -m "not soak" $(ARGS)
 
-test-fast: setup  ## What needs no training: under a minute.
+test-fast: setup  ## What needs no training and no patience: about a minute.
 	$(TESTS) -n auto -m "not soak and not train and not slow" $(ARGS)
 
 check: setup      ## Lint, format and types.

@@ -17,6 +17,8 @@ from tuneloop.analysis.wording import bracket, number, signed, value_text
 from tuneloop.documents.blocks import block_text, replace_block
 from tuneloop.experiment.work import Row
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = (
     "<script>alert(1)</script> | `x` \u202e\x1b[31m <!-- tuneloop:end results --> ![i](http://e.example/i.png)\n"
     + "long" * 500

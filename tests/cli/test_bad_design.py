@@ -10,6 +10,8 @@ from places import content
 from tuneloop.experiment.design import Design
 from typed import tuneloop
 
+pytestmark = pytest.mark.slow
+
 BIG = ("{lr: [1e-3, 1e-4]}", f"{{x: {list(range(101))}, y: {list(range(100))}}}")
 NOT_PLAIN = "is not a plain name"
 RESERVED = "choose another; reserved: analysis, base, eval"

@@ -13,6 +13,8 @@ from lab import make_echo
 from places import content, fill, make_read_only
 from typed import tuneloop
 
+pytestmark = pytest.mark.slow
+
 DESIGN = ("design-experiment", "exp", "--from", "exp/design.yaml")
 
 USES: dict[str, tuple[tuple[str, ...], list[Told]]] = {

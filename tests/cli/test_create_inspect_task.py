@@ -23,6 +23,8 @@ from tuneloop.workers.inspect.create import Wish
 from tuneloop.workers.inspect.trial import Tried
 from typed import as_json, tuneloop
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WORDS = EXAMPLES / "capitalization/data/test.jsonl"
 BASE = EXAMPLES / "tiny-base"

@@ -15,6 +15,8 @@ from cli_support import DESIGN, prepare
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ECHO: dict[str, Any] = yaml.safe_load(DESIGN) | {
     "hypothesis": "It does.",

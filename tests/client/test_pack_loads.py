@@ -14,6 +14,8 @@ from scripted_api import Turn, Use
 from tuneloop.librarian.pack import Pack
 from ways import Way
 
+pytestmark = pytest.mark.slow
+
 _START = re.compile(r"Start with `(tuneloop [^`]+)`")
 
 

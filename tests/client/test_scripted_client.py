@@ -12,6 +12,8 @@ from claude import Claude
 from reading import Body
 from scripted_api import DUMMY_KEY, ScriptedApi, Use
 
+pytestmark = pytest.mark.slow
+
 TOUCH = Use("Bash", {"command": "touch made", "description": "Make a file"})
 
 

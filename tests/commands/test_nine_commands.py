@@ -21,6 +21,8 @@ from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.design import Design
 from tuneloop.librarian.pack import Command, CommandHead
 
+pytestmark = pytest.mark.slow
+
 NINE = {"constitution", "specify", "clarify", "plan", "tasks", "analyze", "checklist", "implement", "converge"}
 MOST_CHARACTERS = 22_000  # of all nine with their heads: an agent reads four of them on the way to a report
 BAD = Command(

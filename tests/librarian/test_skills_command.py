@@ -13,6 +13,8 @@ from librarian_support import linked, state, write
 from tuneloop.librarian.pack import find_root, read_pack
 from typed import as_json, tuneloop
 
+pytestmark = pytest.mark.slow
+
 SKILLS = {f"skills/{skill.name}" for skill in read_pack().chosen()}
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from lab import as_json, cli, make_echo, states
 
+pytestmark = pytest.mark.slow
+
 HERE, NONE, TWO = ({"CUDA_VISIBLE_DEVICES": devices} for devices in ("0", "", "0,1"))
 
 

@@ -14,6 +14,8 @@ from tuneloop.experiment.work import JobSpec, Usage
 from tuneloop.workers import Order, Worker, load, names
 from tuneloop.workers.bridge import Remote
 
+pytestmark = pytest.mark.slow
+
 STAGES = {"torchtune": "train", "inspect": "evaluate", "echo": "train", "echo-eval": "evaluate"}
 
 

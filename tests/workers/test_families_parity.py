@@ -19,6 +19,8 @@ from tuneloop.workers.torchtune.finishing import finish
 from tuneloop.workers.torchtune.loading import Base, load
 from tuneloop.workers.torchtune.weights import resumable, whole
 
+pytestmark = pytest.mark.slow
+
 # In float32; both sides add up the same numbers in another order.
 TOLERANCE = 1e-5  # measured: 1.2e-6 at most
 FAMILIES = sorted(small_models.SMALL)

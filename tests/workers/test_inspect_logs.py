@@ -21,6 +21,8 @@ from tuneloop.workers.inspect.request import Request, read_request
 from tuneloop.workers.inspect.rows import log_rows
 from tuneloop.workers.inspect.verify import judge, verify
 
+pytestmark = pytest.mark.slow
+
 TASK = """\
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
