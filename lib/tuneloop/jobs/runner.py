@@ -74,8 +74,8 @@ class Runner:
             self._reap()
             board = read_board(self._experiment(), self.executor, self.facts)
             self._cancel(board)
-            changed = self._tell(board)
             started = self._start(board)
+            changed = self._tell(board)  # may wait for a person's editor
             if not board.going and not self.children:
                 return
             pause = _POLL_S if changed or started else min(pause * 1.5, _POLL_MOST_S)
