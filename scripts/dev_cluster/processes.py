@@ -151,7 +151,7 @@ def _last_words(folder: Path, name: str) -> str:
 def end(folder: Path, names: Iterable[str], *, kill: bool = False, seconds: float = 15) -> None:
     """End the daemons that run, all at once, with SIGTERM and after `seconds` with SIGKILL."""
     pids = {name: running(folder, name) for name in names}
-    _end({pid: {program(name)} for name, pid in pids.items() if pid is not None}, folder, kill, seconds)
+    _end({pid: {program(name)} for name, pid in pids.items() if pid is not None}, kill, seconds)
     for name in pids:
         pid_file(folder, name).unlink(missing_ok=True)
 
@@ -165,9 +165,9 @@ def end_rest(folder: Path, node_daemons: set[str]) -> None:
         with suppress(OSError):
             found[int(entry.name)] = {(entry / "comm").read_text().strip()}
     ours = {pid: names for pid, names in found.items() if _is(pid, names & node_daemons, f"{_MARK}={folder}")}
-    _end(ours, folder, kill=True, seconds=5)
+    _end(ours, kill=True, seconds=5)
     jobs = {pid: names for pid, names in found.items() if _of_job(pid, names, folder)}
-    _end(jobs, folder, kill=True, seconds=5)
+    _end(jobs, kill=True, seconds=5)
 
 
 def _of_job(pid: int, names: set[str], folder: Path) -> bool:
@@ -179,7 +179,7 @@ def _of_job(pid: int, names: set[str], folder: Path) -> bool:
     return False
 
 
-def _end(pids: dict[int, set[str]], folder: Path, kill: bool, seconds: float) -> None:
+def _end(pids: dict[int, set[str]], kill: bool, seconds: float) -> None:
     handles = []
     for pid, names in pids.items():
         with suppress(ProcessLookupError):
