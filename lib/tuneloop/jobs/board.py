@@ -84,7 +84,7 @@ def _asked(
     facts: Mapping[JobKey, Sequence[Attempt]],
     scheduled: Collection[str],
 ) -> dict[Native, str]:
-    """Return the jobs that a scheduler is asked about, with the times of handing over: what is verified needs nobody."""
+    """Return the jobs that a scheduler is asked about, each with the time of handing over: not what is verified."""
     found: dict[Native, str] = {}
     for spec in specs:
         native = intent.native_of(spec.key)

@@ -15,8 +15,8 @@ from tuneloop.documents.shell import typed
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State, run_of
-from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.batches import Place
+from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.executors.local import gpu_count
 from tuneloop.jobs.journal import Journal
@@ -125,7 +125,7 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
     if handed.refused is not None:
         log.event(f"{len(plan.jobs) - len(handed.keys)} jobs were refused: {handed.refused}")
         raise FailedError(
-            f"{len(handed.keys)} of {len(plan.jobs)} jobs were handed over, then the scheduler refused: {handed.refused}",
+            f"{len(handed.keys)} of {len(plan.jobs)} jobs were handed over; then: {handed.refused}",
             hint=f"what was taken goes on; `tuneloop run-experiment {typed(experiment.layout.folder)}` goes on as well",
         )
     return list(handed.keys)

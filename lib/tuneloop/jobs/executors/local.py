@@ -31,7 +31,7 @@ class Local:
     def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
         self.layout, self.cluster, self.profile = layout, cluster, profile
 
-    def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
+    def submit(self, batch: Batch, after: Sequence[Order]) -> Native:  # noqa: ARG002
         """Put the batch where the runner finds it, which reads by itself what a job waits for."""
         value = {"token": batch.token, "keys": batch.keys, "scripts": batch.scripts}
         write_json(self.layout.submissions / f"{batch.token}.json", value)
@@ -43,7 +43,7 @@ class Local:
 
     settle = find  # whoever died before the file was there will not write it any more
 
-    def observe(self, jobs: Mapping[Native, str]) -> Mapping[Native, Answer]:
+    def observe(self, jobs: Mapping[Native, str]) -> Mapping[Native, Answer]:  # noqa: ARG002
         """Return nothing: here a held lock says what lives."""
         return {}
 
