@@ -20,6 +20,9 @@ _TEMPLATE = """\
 # Written by `{{ command }}`; run it with bash or sbatch from its own folder.
 #SBATCH --job-name={{ key | q }}
 #SBATCH --nodes={{ shape.nodes }}
+{%- if shape.nodes > 1 %}
+#SBATCH --ntasks-per-node=1
+{%- endif %}
 #SBATCH --cpus-per-task={{ shape.cpus }}
 #SBATCH --mem={{ shape.memory_mb }}M
 #SBATCH --time={{ time }}
@@ -32,7 +35,12 @@ set -euo pipefail
 script=$(realpath -- "${BASH_SOURCE[0]}")
 cd -- "${SLURM_SUBMIT_DIR:-$(dirname -- "$script")}"{% if up %}/{{ up | q }}{% endif %}
 export PATH={{ bin | q }}:"$PATH"
-
+{% if shape.nodes > 1 %}
+if [[ ${SLURM_JOB_NUM_NODES:-1} -lt {{ shape.nodes }} ]]; then
+  echo {{ elsewhere | q }} >&2
+  exit 3
+fi
+{% endif %}
 # Claim the attempt; a second copy of it ends here. The log is {{ log }}.
 if [[ -z ${TUNELOOP_ATTEMPT:-} ]]; then
   exec python -m tuneloop.jobs.claim --attempts {{ attempts | q }} --log {{ log | q }} \\
@@ -71,6 +79,7 @@ def render(script: Script) -> str:
         **{name: getattr(script, name) for name in Script.__dataclass_fields__},
         bin=Path(script.machine.python).parent,
         time=slurm_time(script.shape.minutes),
+        elsewhere=f"{script.key} runs on {script.shape.nodes} nodes: hand it to SLURM with sbatch",
     )
 
 
