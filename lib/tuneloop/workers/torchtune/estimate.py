@@ -4,8 +4,8 @@ Memory (bytes), with b bytes a number: P·b weights, T·b gradients and 2·T·b 
 parameters; activations s·n·h·b·(17 + 2.5·a·s/h) a layer for n sequences of s tokens, width h and a heads
 (Korthikanti et al. 2022, "Reducing Activation Recomputation", equation 2, for 2 bytes a number), or s·n·h·b a layer
 with checkpointing; the logits and their gradient, 2·s·n·v·4. Further models add their weights. On several devices
-weights and their state are shared out, the rest is there once a device; a figure is for one node. NF4 holds a number of a block in 4 bits, with
-8 bits of scale for 64 of them.
+weights and their state are shared out, the rest is there once a device; of several nodes the figure is that of one.
+NF4 holds a number of a block in 4 bits, with 8 bits of scale for 64 of them.
 
 Work (floating-point operations a token): 2·P forward, 6·P forward and backward.
 """

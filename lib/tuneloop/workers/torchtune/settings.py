@@ -130,9 +130,7 @@ def _devices(design: Design, inputs: Inputs) -> Setting:
     return Setting(fewest, "default" if fewest == 1 else "default: the recipe is distributed")
 
 
-def _recipe(
-    hardware: Mapping[str, Setting], run: Run, design: Design, inputs: Inputs, faults: Faults
-) -> Recipe | None:
+def _recipe(hardware: Mapping[str, Setting], run: Run, design: Design, inputs: Inputs, faults: Faults) -> Recipe | None:
     """Return the recipe that trains the run, or None after adding why there is none."""
     preset = inputs.preset
     asked = any(FIELDS[name].needs == LORA for name in run.fields if name in FIELDS)
