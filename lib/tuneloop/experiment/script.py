@@ -39,6 +39,7 @@ def render(script: Script) -> str:
         bin=Path(script.machine.python).parent,
         directives=directives(script.key, script.shape, script.machine.site),
         setup=script.machine.site.setup,
+        elsewhere=f"{script.key} runs on {script.shape.nodes} nodes: hand it to SLURM with sbatch",
     )
 
 
@@ -48,6 +49,7 @@ def directives(name: str, shape: Shape, site: Site) -> list[str]:
     options = {
         "job-name": name,
         "nodes": shape.nodes,
+        **({"ntasks-per-node": 1} if shape.nodes > 1 else {}),
         "cpus-per-task": shape.cpus,
         "mem": f"{memory}M",
         "time": slurm_time(shape.minutes),

@@ -65,7 +65,7 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
     """Return what `choice` picks, with what it needs to be possible.
 
     Raises InputError when nothing is scaffolded, when the design has changed since, or when what is needed of
-    another experiment is neither done nor under way; MissingError when a job wants more GPUs than there are.
+    another experiment is neither done nor under way; MissingError when a job wants more nodes or GPUs than there are.
     """
     refuse_outdated(experiment, board)
     chosen = {spec.key for spec in board.specs if choice.picks(spec, board.states[spec.key])}
@@ -75,6 +75,7 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
         # New results make the old report stale.
         picked |= {COLLECT} & {spec.key for spec in board.specs}
     jobs = tuple(spec for spec in board.specs if spec.key in picked)
+    _refuse_missing_nodes(experiment, jobs)
     _refuse_missing_gpus(experiment, jobs)
     left = tuple(
         status
@@ -224,6 +225,17 @@ def _refuse_missing_elsewhere(experiment: Experiment, board: Board, chosen: set[
             why = f" ({status.reason})" if status.reason else ""
             message = f"{status.key} is {status.state}{why}, and jobs here need it"
             raise InputError(experiment.problem(("model",), message, f"`tuneloop {verb}` first"))
+
+
+def _refuse_missing_nodes(experiment: Experiment, jobs: Sequence[JobSpec]) -> None:
+    """Raise MissingError before a job that wants several machines is started on this one."""
+    most = max(jobs, key=lambda job: job.shape.nodes, default=None)
+    if most is None or most.shape.nodes == 1:
+        return
+    again = f"`tuneloop scaffold-experiment {typed(experiment.layout.folder)}`"
+    message = f"{most.key} wants {most.shape.nodes} nodes, and `{experiment.design.cluster}` is one machine"
+    hint = f"set `nodes: 1`, then {again}; or let `cluster` name one that has them"
+    raise MissingError(experiment.problem(("cluster",), message, hint))
 
 
 def _refuse_missing_gpus(experiment: Experiment, jobs: Sequence[JobSpec]) -> None:
