@@ -93,6 +93,8 @@ _RETURNS = frozenset({"NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED"})
 # Ended states of which accounting knows more than the queue: the exit code, and who cancelled.
 FINER = frozenset({"FAILED", "CANCELLED"})
 
+_NEVER = "DependencyNeverSatisfied"
+
 # What slurmd reports as a signal and is none (measured on 22.05 and 24.11).
 _SIGNALS = {53: "its output folder or working folder could not be used", 125: "out of memory"}
 
@@ -190,15 +192,15 @@ def from_queue(row: QueueRow) -> Answer | None:
         return None
     if row.state == "PENDING":
         return _pending(row.reason)
-    if row.state == "CANCELLED" and row.reason.startswith("Dependency"):
-        # SLURM did that, or somebody cancelled a job that was waiting: only accounting can tell.
+    if row.state == "CANCELLED" and row.reason.startswith(_NEVER):
+        # SLURM gave up on it (--kill-on-invalid-dep), or somebody did: only accounting can tell.
         return Answer("blocked", NEVER, final=False)
     reason = words(row.reason) if row.state == "FAILED" else meaning.words
     return Answer(meaning.state, reason, final=meaning.ended and row.state not in _RETURNS)
 
 
 def _pending(reason: str) -> Answer:
-    if reason.startswith("DependencyNeverSatisfied"):
+    if reason.startswith(_NEVER):
         return Answer("blocked", NEVER, final=False)  # it would wait for ever, but it can be changed
     state: State = "waiting" if reason == "Dependency" else "queued"
     return Answer(state, AGAIN if reason == "NonZeroExitCode" else words(reason), final=False)

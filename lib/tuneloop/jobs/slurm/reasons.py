@@ -29,9 +29,9 @@ _PLAIN = {
     "DependencyNeverSatisfied": NEVER,
     "JobArrayTaskLimit": "the array's own limit on jobs at once",
     "BeginTime": "its start time has not come; a requeued job starts again by itself",
-    "NonZeroExitCode": "it ended with another exit code than 0",
-    "RaisedSignal": "it was ended by a signal",
-    "JobLaunchFailure": "it was killed by a signal, or could not be launched",
+    "NonZeroExitCode": "another exit code than 0",
+    "RaisedSignal": "ended by a signal",
+    "JobLaunchFailure": "ended by a signal, or could not be launched",
     "SystemFailure": "SLURM itself failed",
     "OutOfMemory": "out of memory",
     "TimeLimit": "the time limit was reached",
@@ -76,6 +76,7 @@ _PLAIN = {
 # The beginnings of longer texts; slurmctld appends names of nodes or partitions to them.
 _BEGINNINGS = {"Nodes required for job are DOWN": "all nodes that fit are down, drained or reserved for others"}
 
+_SIGNAL = re.compile(r"RaisedSignal:([0-9]+)")  # with its name behind it, since 24.11
 _LIMIT = re.compile(
     r"(?P<owner>Assoc|QOS)?(?P<kind>Grp|Max|Min)"
     r"(?P<what>Cpu|CPU|Mem|Memory|Node|GRES|SubmitJobs?|Jobs?|WallDuration|Wall|License|BB|Energy|Billing|Unknown)"
@@ -111,6 +112,9 @@ def words(reason: str) -> str:
     for beginning, text in _BEGINNINGS.items():
         if reason.startswith(beginning):
             return text
+    signal = _SIGNAL.match(reason)
+    if signal:
+        return f"ended by signal {signal[1]}"
     code, _, detail = reason.partition(",")
     if detail and code in known:
         return f"{known[code]} ({detail.strip()})"
@@ -124,7 +128,7 @@ def _limit(limit: re.Match[str]) -> str:
     if limit["span"]:
         what = f"minutes of {what}"
     if limit["kind"] == "Min":
-        return f"asks for less {what} than {owner} wants"
+        return f"{owner} wants more {what} than it asks for"
     if limit["kind"] == "Grp":
         if limit["span"] == "Minutes":
             return f"{owner} has used up its {what}"
