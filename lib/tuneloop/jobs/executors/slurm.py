@@ -1,11 +1,13 @@
 """The SLURM executor: the scheduler waits, orders, starts and puts back; nothing of ours stays alive for it."""
 
+import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 
 from tuneloop.documents.cache import clusters_folder
 from tuneloop.documents.config import Profile
-from tuneloop.documents.errors import UnreachableError
+from tuneloop.documents.errors import InputError, UnreachableError
 from tuneloop.documents.files import write_text
 from tuneloop.documents.logs import seconds
 from tuneloop.experiment.layout import Layout
@@ -13,6 +15,7 @@ from tuneloop.experiment.work import Token
 from tuneloop.jobs.batches import Batch
 from tuneloop.jobs.executors import Answer, Native, Order
 from tuneloop.jobs.slurm import handing
+from tuneloop.jobs.slurm.pace import FLOOR_S
 from tuneloop.jobs.slurm.snapshot import Snapshot
 from tuneloop.jobs.slurm.wrapper import is_array, render
 from tuneloop.jobs.state import JobStatus
@@ -25,11 +28,12 @@ _MOST_IDS = 500  # in one call of scancel
 class Slurm:
     def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
         self.layout, self.cluster, self.profile = layout, cluster, profile
-        self.largest_array = profile.limits.array
+        self.largest_array, self.most_jobs = profile.limits.array, profile.limits.jobs
         self.transport: Transport = Here()
         # Profiles of one cluster share one picture of its queue.
         reached = os.environ.get("SLURM_CONF", "here")
         self.snapshot = Snapshot(reached, self.transport, clusters_folder())
+        self._looked: dict[Token, tuple[float, Native | None]] = {}  # when, and what was found
         self.changed = False  # by this process, so that the picture is worth renewing
 
     @property
@@ -38,6 +42,7 @@ class Slurm:
         return str(self.layout.submissions)
 
     def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
+        _check_folder(self.folder)
         text = render(batch, after, self.profile, self.layout.name, resumes=_RESUMES)
         write_text(self.layout.submissions / f"{batch.token}.slurm", text)
         number = handing.submit(self.transport, self.folder, batch.token)
@@ -45,7 +50,14 @@ class Slurm:
         return Native(self.cluster, number, 0 if is_array(batch) else None)
 
     def find(self, token: Token) -> Native | None:
-        return self._native(token, handing.looked_up(self.transport, self.folder, token))
+        """Look a token up; who follows asks again and again, and the scheduler is asked once in 10 s at most."""
+        now = time.monotonic()
+        looked, native = self._looked.get(token, (-math.inf, None))
+        if native is None and now - looked >= FLOOR_S:
+            self._looked[token] = (now, None)  # a scheduler that does not answer is left alone, too
+            native = self._native(token, handing.looked_up(self.transport, self.folder, token))
+            self._looked[token] = (now, native)
+        return native
 
     def settle(self, token: Token) -> Native | None:
         return self._native(token, handing.given_up(self.transport, self.folder, token))
@@ -80,3 +92,10 @@ class Slurm:
             if called.code != 0:
                 raise UnreachableError(f"scancel failed: {called.err.strip()}", hint="run the same command again")
         self.changed = True
+
+
+def _check_folder(folder: str) -> None:
+    """Raise InputError for a folder in whose path SLURM would fill in an id; measured: such a job never begins."""
+    if "%" in folder or "\\" in folder:
+        hint = "move the experiment to a folder without `%` and `\\`"
+        raise InputError(f"SLURM cannot run jobs in {folder!r}", hint=hint)
