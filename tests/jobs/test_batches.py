@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, Shape, Token
@@ -44,9 +44,7 @@ def cases(draw: st.DrawFn) -> Case:
     fate = {item.key: draw(st.sampled_from(["new", "new", "going", "done"])) for item in specs}
     token = st.sampled_from([Token("old1"), Token("old2")])
     going: dict[tuple[str | None, JobKey], Place] = {
-        (None, item.key): Place(draw(token), number)
-        for number, item in enumerate(specs)
-        if fate[item.key] == "going"
+        (None, item.key): Place(draw(token), number) for number, item in enumerate(specs) if fate[item.key] == "going"
     }
     if draw(st.booleans()):
         going[ELSEWHERE, JobKey("train/base")] = Place(Token("theirs"), 3)
@@ -64,7 +62,11 @@ def faults(case: Case, made: list[Batch]) -> list[str]:
     """Return every rule that is broken."""
     by_key = {item.key: item for item in case.specs}
     places = dict(case.going)
-    places |= {(None, key): Place(batch.token, task) for batch in made for key, task in zip(batch.keys, batch.tasks)}
+    places |= {
+        (None, key): Place(batch.token, task)
+        for batch in made
+        for key, task in zip(batch.keys, batch.tasks, strict=False)
+    }
     found, seen = [], {place.token for place in case.going.values()}
     if sorted(key for batch in made for key in batch.keys) != sorted(by_key):
         found.append("a job is missing or handed over twice")
@@ -90,11 +92,13 @@ def faults(case: Case, made: list[Batch]) -> list[str]:
     return found
 
 
+@settings(max_examples=60, deadline=None)
 @given(cases())
 def test_every_job_goes_once_after_exactly_what_it_needs(case: Case) -> None:
     assert faults(case, batches(case.specs, case.largest, case.going)) == []
 
 
+@settings(max_examples=60, deadline=None)
 @given(cases(), st.data())
 def test_wherever_the_order_is_cut_at_most_one_array_of_trainings_lacks_what_follows_from_it(
     case: Case, data: st.DataObject
@@ -103,9 +107,7 @@ def test_wherever_the_order_is_cut_at_most_one_array_of_trainings_lacks_what_fol
     cut = data.draw(st.integers(0, len(made)))
     taken, left = made[:cut], made[cut:]
     trainings = {batch.token for batch in taken if batch.keys[0].startswith("train/")}
-    follow = [
-        {after.token for after in batch.after} & trainings for batch in left if batch.keys[0].startswith("eval/")
-    ]
+    follow = [{after.token for after in batch.after} & trainings for batch in left if batch.keys[0].startswith("eval/")]
     assert len(set[Token]().union(*follow)) <= 1
     if any(COLLECT in batch.keys for batch in taken):
         assert not left

@@ -1,8 +1,6 @@
 """The SLURM executor: the scheduler waits, orders, starts and puts back; nothing of ours stays alive for it."""
 
-import math
 import os
-import time
 from collections.abc import Mapping, Sequence
 
 from tuneloop.documents.cache import clusters_folder
@@ -15,7 +13,6 @@ from tuneloop.experiment.work import Token
 from tuneloop.jobs.batches import Batch
 from tuneloop.jobs.executors import Answer, Native, Order
 from tuneloop.jobs.slurm import handing
-from tuneloop.jobs.slurm.pace import FLOOR_S
 from tuneloop.jobs.slurm.snapshot import Snapshot
 from tuneloop.jobs.slurm.wrapper import is_array, render
 from tuneloop.jobs.state import JobStatus
@@ -33,7 +30,6 @@ class Slurm:
         # Profiles of one cluster share one picture of its queue.
         reached = os.environ.get("SLURM_CONF", "here")
         self.snapshot = Snapshot(reached, self.transport, clusters_folder())
-        self._looked: dict[Token, tuple[float, Native | None]] = {}  # when, and what was found
         self.changed = False  # by this process, so that the picture is worth renewing
 
     @property
@@ -50,14 +46,8 @@ class Slurm:
         return Native(self.cluster, number, 0 if is_array(batch) else None)
 
     def find(self, token: Token) -> Native | None:
-        """Look a token up; who follows asks again and again, and the scheduler is asked once in 10 s at most."""
-        now = time.monotonic()
-        looked, native = self._looked.get(token, (-math.inf, None))
-        if native is None and now - looked >= FLOOR_S:
-            self._looked[token] = (now, None)  # a scheduler that does not answer is left alone, too
-            native = self._native(token, handing.looked_up(self.transport, self.folder, token))
-            self._looked[token] = (now, native)
-        return native
+        # No question to the cluster: this is asked each time that somebody looks.
+        return self._native(token, handing.noted(self.layout.submissions, token))
 
     def settle(self, token: Token) -> Native | None:
         return self._native(token, handing.given_up(self.transport, self.folder, token))

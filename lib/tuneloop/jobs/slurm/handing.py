@@ -7,6 +7,8 @@ by itself where it is not there yet, and ends at once where the token was given 
 does no harm.
 """
 
+from pathlib import Path
+
 from tuneloop.documents.errors import FailedError, MissingError, Problem, UnreachableError
 from tuneloop.experiment.work import Token
 from tuneloop.jobs.transport import Called, Transport
@@ -66,7 +68,7 @@ def submit(transport: Transport, folder: str, token: Token) -> str:
     called = transport.call(["sh", "-s", "--", folder, token], stdin=_SUBMIT)
     if called.code != 0:
         raise _fault(called)
-    number = _id(called)
+    number = _plain_id(called.out)
     if number is None:
         raise UnreachableError("sbatch printed no id", hint="run the same command again")
     return number
@@ -97,22 +99,26 @@ def given_up(transport: Transport, folder: str, token: Token) -> str | None:
 
     A job that was handed over while its id was not yet written is known to the queue by its comment alone.
     """
-    known = looked_up(transport, folder, token)
+    looked = transport.call(["sh", "-c", _LOOK, "sh", folder, token])
+    known = _plain_id(looked.out) or by_comment(transport, token)
     if known is not None:
         return known
     called = transport.call(["sh", "-s", "--", folder, token], stdin=_GIVE_UP)
     if called.code != 0:
         raise UnreachableError(f"no news of submission {token}: {_last(called.err)}", hint="run the same command again")
     # Once more: sbatch may have lived on until the lock was free.
-    known = _id(called) or by_comment(transport, token)
+    known = _plain_id(called.out) or by_comment(transport, token)
     if known is not None:
         transport.call(["sh", "-c", _TAKE_BACK, "sh", folder, token])
     return known
 
 
-def looked_up(transport: Transport, folder: str, token: Token) -> str | None:
-    """Return the id of a token as far as it is known; changes nothing. Raises UnreachableError."""
-    return _id(transport.call(["sh", "-c", _LOOK, "sh", folder, token])) or by_comment(transport, token)
+def noted(folder: Path, token: Token) -> str | None:
+    """Return the id of a token as far as it is on record in the folder; nobody is asked."""
+    try:
+        return _plain_id((folder / f"{token}.id").read_text())
+    except OSError:
+        return None
 
 
 def by_comment(transport: Transport, token: Token) -> str | None:
@@ -135,9 +141,9 @@ def _named(text: str, token: Token) -> str | None:
     return None
 
 
-def _id(called: Called) -> str | None:
+def _plain_id(said: str) -> str | None:
     """Return the id that sbatch printed, without the cluster that some sites put behind it."""
-    return called.out.strip().partition(";")[0] or None
+    return said.strip().partition(";")[0] or None
 
 
 def _reason(said: str) -> str:
