@@ -134,6 +134,7 @@ class Snapshot:
 
     def _round(self, memory: Memory, now: float) -> None:
         memory.tried = now
+        self._write(memory)  # who is killed while asking has asked
         for key in [key for key, known in memory.jobs.items() if now - known.asked > _FORGET_S]:
             del memory.jobs[key]
         before = marks(memory.jobs)
