@@ -39,7 +39,8 @@ EVALUATION = replace(
     environment={},
     up="..",
 )
-CASES = {"training": TRAINING, "evaluation": EVALUATION}
+NODES = replace(TRAINING, shape=replace(TRAINING.shape, nodes=2))
+CASES = {"training": TRAINING, "evaluation": EVALUATION, "nodes": NODES}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -97,6 +98,12 @@ def test_exit_code_is_that_of_the_failed_step(tmp_path: Path, hello: Script) -> 
     (attempt,) = (tmp_path / ".attempts" / "train").iterdir()
     assert json.loads((attempt / "exit.json").read_text())["code"] == 7
     assert not (tmp_path / "not-reached").exists()
+
+
+def test_a_job_of_several_nodes_does_not_begin_on_one(tmp_path: Path, hello: Script) -> None:
+    done = run_script(tmp_path, replace(hello, shape=NODES.shape))
+    assert (done.returncode, done.stderr) == (3, "train/rank8 runs on 2 nodes: hand it to SLURM with sbatch\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["job.slurm"], "an attempt was claimed"
 
 
 def test_unset_variable_ends_the_script(tmp_path: Path, hello: Script) -> None:

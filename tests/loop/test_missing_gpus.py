@@ -1,4 +1,4 @@
-"""Jobs that want more GPUs than the machine has are refused before anything is handed over."""
+"""Jobs that want more GPUs or nodes than there are, are refused before anything is handed over."""
 
 import json
 from pathlib import Path
@@ -20,11 +20,11 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def ask(folder: Path, gpus: int) -> None:
+def ask(folder: Path, gpus: int, nodes: int = 1) -> None:
     path = folder / ".tuneloop" / "jobs" / "echo.json"
     stored = json.loads(path.read_text())
     for job in stored["jobs"]:
-        job["shape"]["gpus"] = gpus
+        job["shape"] |= {"gpus": gpus, "nodes": nodes}
     path.write_text(json.dumps(stored))
 
 
@@ -41,6 +41,15 @@ def test_too_few_gpus_are_refused_and_enough_are_not(folder: Path) -> None:
     refused = cli("retry", folder, "--failed", "--dry-run", check=False, env=HERE)
     assert (refused.returncode, "and this machine has 1" in refused.stderr) == (3, True)
     assert "GPU" in cli("run-experiment", folder, "--dry-run", env=TWO).stdout
+
+
+def test_one_machine_is_not_several_nodes(folder: Path) -> None:
+    ask(folder, 0, nodes=2)
+    refused = cli("run-experiment", folder, "--dry-run", check=False, env=TWO)
+    assert refused.returncode == 3
+    assert "train/lr1e-3 wants 2 nodes, and `local` is one machine" in refused.stderr
+    assert "hint: set `nodes: 1`, then `tuneloop scaffold-experiment" in refused.stderr
+    assert set(states(folder).values()) == {"planned"}
 
 
 def test_jobs_of_one_gpu_are_scaffolded_again_for_a_machine_without(folder: Path) -> None:

@@ -174,6 +174,27 @@ def test_a_shipped_preset_is_scaffolded_and_nothing_of_its_own_places_is_left(
     assert job.shape.gpus == (2 if "distributed" in TRAINING[name] else 0)
 
 
+@pytest.mark.parametrize("name", [name for name in TEXT if "distributed" in TRAINING[name]])
+def test_a_distributed_preset_is_scaffolded_on_two_nodes_with_the_same_config(
+    tmp_path: Path, folders: Folders, name: str
+) -> None:
+    changes = asked_for(name, folders)
+    changes["controls"] |= {"batch_size": 1}
+    several = changes | {"controls": changes["controls"] | {"nodes": 2}}
+    orders = [case.order(tmp_path, **said) for said in (changes, several)]
+    pairs = [row for row in case.words("train", 400) if row["word"] != row["capitalized"]][:240]
+    (tmp_path / "data" / "train.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in pairs))
+    (one, two) = (worker.scaffold(order) for order in orders)
+    assert (one.faults, two.faults) == ((), ())
+    assert [job.shape.nodes for job in (*one.jobs, *two.jobs)] == [1, 2]
+    assert two.jobs[0].shape.gpus == one.jobs[0].shape.gpus == 2
+    first, second = (
+        next(file.text for file in done.files if file.path == "train/finetune.yaml").partition("# Written")[2]
+        for done in (one, two)
+    )
+    assert first == second, "how many nodes there are is the launcher's business"
+
+
 @pytest.mark.parametrize("name", VISION)
 def test_a_vision_preset_is_refused_by_name(name: str) -> None:
     with pytest.raises(InputError, match=f"the preset `{name}` is for a vision model"):

@@ -152,6 +152,43 @@ def test_distributed_runs_are_told_to_need_gpus(place: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("recipe", DISTRIBUTED)
+def test_on_several_nodes_srun_starts_one_launcher_a_node(place: Path, recipe: str) -> None:
+    changes = DISTRIBUTED[recipe]
+    done = case.scaffolded(
+        asked_for(place, **changes | {"controls": changes.get("controls", BATCHES) | {"nodes": 2, "devices": 2}})
+    )
+    (job,) = done.jobs
+    assert (job.shape.nodes, job.shape.gpus) == (2, 2)
+    script = (place / "experiment" / "train" / "finetune.slurm").read_text()
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    told = script.replace("\\\n", "").split()
+    assert told.count("srun") == told.count("prepare") == told.count("verify") == 1
+    assert f"--nodes=2 --ntasks-per-node=1 --cpus-per-task={job.shape.cpus} --export=ALL --kill-on-bad-exit=1" in (
+        " ".join(told)
+    )
+    assert "tune run --nnodes 2 --nproc_per_node 2 --rdzv_id" in " ".join(told)
+    assert told[told.index("--config") - 1] == recipe
+    setup = load_yaml((place / "experiment" / "train" / "setup_finetune.yaml").read_text())
+    assert (setup["nodes"], setup["devices"], setup["recipe"]) == (2, 2, recipe)
+
+
+def test_how_many_processes_train_decides_the_steps_and_the_digest_and_not_where_they_are(place: Path) -> None:
+    """Two nodes of one device train as one node of two."""
+    cells = [{"devices": 2, "nodes": 1}, {"devices": 1, "nodes": 2}, {"devices": 2, "nodes": 2}]
+    asked = asked_for(place, variables=cells, controls=BATCHES | {"batch_size": 2})
+    done = case.scaffolded(asked)
+    one, two, four = (
+        load_yaml((asked.path / str(job.run) / "setup_finetune.yaml").read_text())["steps"] for job in done.jobs
+    )
+    assert (one, two, four) == (4, 4, 2)
+    assert [job.digest == done.jobs[0].digest for job in done.jobs] == [True, True, False]
+    estimated = worker.estimate(asked)
+    in_one, in_two, in_four = (estimated[job.key].memory_mb for job in done.jobs)
+    assert in_two < in_one, "half of the processes are elsewhere"
+    assert in_two < in_four <= in_one
+
+
 def test_runs_of_one_experiment_may_differ_in_devices(place: Path) -> None:
     asked = asked_for(place, variables={"devices": [1, 2]}, controls=BATCHES)
     done = case.scaffolded(asked)
@@ -200,21 +237,21 @@ def test_a_method_says_what_it_lacks(said: dict[str, Any], messages: list[str]) 
     assert all(fault.hint for fault in found)
 
 
-@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize("devices, nodes", [(1, 1), (2, 1), (8, 1), (1, 2), (8, 4)])
 @pytest.mark.parametrize("objective", ["sft", "preference", "rl", "distillation"])
 @pytest.mark.parametrize("update", ["full", "lora", "qlora", "dora", "qat"])
 @pytest.mark.parametrize("lora", [True, False])
 def test_a_recipe_does_what_the_method_says_or_there_is_a_reason(
-    objective: str, update: str, devices: int, lora: bool
+    objective: str, update: str, devices: int, nodes: int, lora: bool
 ) -> None:
     method = validate(Method, {"objective": objective, "update": update})
-    found = recipe_of(method, devices, lora=lora)
+    found = recipe_of(method, devices, nodes, lora=lora)
     if isinstance(found, Fault):
         assert found.hint
         return
     assert found.objective == objective
     assert update in found.updates
-    assert found.distributed == (devices > 1)
+    assert found.distributed == (devices * nodes > 1)
     assert found.adapter == (update in ("lora", "qlora", "dora") or (update == "qat" and lora))
 
 
@@ -304,6 +341,42 @@ FAULTS: list[tuple[dict[str, Any], str, tuple[str | int, ...], str]] = [
         "`devices` should be a whole number of at least 1, found 'two'",
         ("controls", "devices"),
         "write it like `devices: 1`",
+    ),
+    (
+        {"controls": BATCHES | {"nodes": 0}},
+        "`nodes` should be a whole number of at least 1, found 0",
+        ("controls", "nodes"),
+        "write it like `nodes: 1`",
+    ),
+    (
+        SINGLE["ppo_full_finetune_single_device"] | {"controls": BATCHES | {"nodes": 2}},
+        "torchtune has no recipe for `objective: rl` with `update: full` on several nodes",
+        ("controls", "nodes"),
+        "set `nodes: 1`",
+    ),
+    (
+        SINGLE["ppo_full_finetune_single_device"] | {"controls": BATCHES | {"nodes": 2, "devices": 2}},
+        "torchtune has no recipe for `objective: rl` with `update: full` on several nodes",
+        ("controls", "nodes"),
+        "set `nodes: 1` and `devices: 1`",
+    ),
+    (
+        {"controls": BATCHES | {"devices": 3, "nodes": 2, "batch_size": 4}},
+        "16 training samples make no step of 4 x 1 on 6 devices",
+        ("controls", "batch_size"),
+        "torchtune drops an incomplete batch: lower `batch_size` or `gradient_accumulation`",
+    ),
+    (
+        {"preset": "qwen2/0.5B_lora_single_device", "controls": BATCHES | {"nodes": 2}},
+        (
+            "the preset `qwen2/0.5B_lora_single_device` is for the recipe lora_finetune_single_device, not for "
+            "lora_finetune_distributed"
+        ),
+        ("preset",),
+        (
+            "`devices: 1`, `nodes: 2`, `method` and `preset` must agree: change one, or choose another preset from "
+            "`tune ls`"
+        ),
     ),
     (
         {"controls": BATCHES | {"devices": 6, "batch_size": 4}},

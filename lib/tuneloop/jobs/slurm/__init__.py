@@ -1,1 +1,1 @@
-"""What knows SLURM: what is handed to it, what it answers, and in which words people hear of it."""
+"""What knows SLURM: its scripts, its answers, handing over exactly once. The executor puts them together."""

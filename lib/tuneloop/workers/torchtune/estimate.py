@@ -4,8 +4,8 @@ Memory (bytes), with b bytes a number: P·b weights, T·b gradients and 2·T·b 
 parameters; activations s·n·h·b·(17 + 2.5·a·s/h) a layer for n sequences of s tokens, width h and a heads
 (Korthikanti et al. 2022, "Reducing Activation Recomputation", equation 2, for 2 bytes a number), or s·n·h·b a layer
 with checkpointing; the logits and their gradient, 2·s·n·v·4. Further models add their weights. On several devices
-weights and their state are shared out, the rest is there once a device. NF4 holds a number of a block in 4 bits, with
-8 bits of scale for 64 of them.
+weights and their state are shared out, the rest is there once a device; of several nodes the figure is that of one.
+NF4 holds a number of a block in 4 bits, with 8 bits of scale for 64 of them.
 
 Work (floating-point operations a token): 2·P forward, 6·P forward and backward.
 """
@@ -77,7 +77,7 @@ def _further(resolved: Resolved, own: int, others: int) -> int:
 
 def estimate_of(resolved: Resolved, inputs: Inputs, machine: Machine, seen: Mapping[str, Usage], key: str) -> Estimate:
     work = work_of(resolved, inputs)
-    seconds, basis = _seconds(work, int(resolved["devices"]), machine, seen, key)
+    seconds, basis = _seconds(work, resolved.processes, machine, seen, key)
     return Estimate(
         seconds=round(seconds, 1),
         memory_mb=_memory_mb(work, resolved, inputs),
@@ -88,13 +88,13 @@ def estimate_of(resolved: Resolved, inputs: Inputs, machine: Machine, seen: Mapp
     )
 
 
-def _seconds(work: Work, devices: int, machine: Machine, seen: Mapping[str, Usage], key: str) -> tuple[float, str]:
+def _seconds(work: Work, processes: int, machine: Machine, seen: Mapping[str, Usage], key: str) -> tuple[float, str]:
     if key in seen:
         return seen[key].wall_s, "an earlier attempt of this job"
     alike = [usage.wall_s for name, usage in seen.items() if name.startswith("train/")]
     if alike:
         return sum(alike) / len(alike), f"the mean of {counted(len(alike), 'training job')} of this experiment"
-    gpus = devices if devices > 1 else machine.gpus
+    gpus = processes if processes > 1 else machine.gpus
     rate = gpus * _GPU_FLOPS if gpus else machine.cpus * _CPU_CORE_FLOPS
     units, speed = (
         (counted(gpus, "GPU"), f"{_GPU_FLOPS:.0e}")
@@ -117,6 +117,8 @@ def _memory_mb(work: Work, resolved: Resolved, inputs: Inputs) -> int:
         activations = layers * positions * width * size * (17 + 2.5 * heads * work.longest / width)
     logits = 2 * positions * config["vocab_size"] * 4
     devices = int(resolved["devices"])
+    # Of several nodes the first one gathers the whole weights, to save them.
+    state = max(state / int(resolved["nodes"]), _base_bytes(resolved, inputs))
     return int((state + devices * (activations + logits)) / _MB) + devices * _PROCESS_MB
 
 

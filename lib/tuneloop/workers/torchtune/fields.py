@@ -158,7 +158,9 @@ _GENERAL = (
     Field("compile", _flag, ("compile",), False, needs=COMPILE),
     Field("activation_checkpointing", _flag, ("enable_activation_checkpointing",), False),
     Field("logger", _one_of("none", *LOGGERS), ("metric_logger.forward",), "none"),
+    # As torchrun and SLURM count them: devices in each node, so nodes x devices processes in all.
     Field("devices", _whole(1), (), 1),
+    Field("nodes", _whole(1), (), 1),
     Field("seed", _whole(0), ("seed",), sample="1"),
 )
 # Defaults are torchtune's own: of DPOLoss, of the distillation recipe, of its quantization-aware configs.

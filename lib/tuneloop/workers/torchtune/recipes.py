@@ -1,6 +1,7 @@
 """Recipes: torchtune's training programs, what each one trains and which keys it reads. Pure.
 
-A design says what to do (`method`) and on how many devices; which of torchtune's recipes does it follows from that.
+A design says what to do (`method`) and on how many devices of how many nodes; which of torchtune's recipes does it
+follows from that.
 """
 
 from collections.abc import Iterator
@@ -101,8 +102,8 @@ RECIPES = {
 }
 
 
-def recipe_of(method: Method, devices: int, *, lora: bool = False) -> Recipe | Fault:
-    """Return the recipe of a method that `method_faults` finds right, on 1 device or several.
+def recipe_of(method: Method, devices: int, nodes: int = 1, *, lora: bool = False) -> Recipe | Fault:
+    """Return the recipe of a method that `method_faults` finds right, on 1 device or several in each node.
 
     `lora` decides for `update: qat` alone: there is a recipe for whole models and one for adapters.
     """
@@ -113,12 +114,14 @@ def recipe_of(method: Method, devices: int, *, lora: bool = False) -> Recipe | F
         and method.update in recipe.updates
         and (method.update != "qat" or recipe.adapter == lora)
     ]
-    found = next((recipe for recipe in fitting if recipe.distributed == (devices > 1)), None)
+    found = next((recipe for recipe in fitting if recipe.distributed == (devices * nodes > 1)), None)
     if found is not None:
         return found
     what = f"`objective: {method.objective}` with `update: {method.update}`"
-    if devices > 1:
-        return Fault(f"torchtune has no recipe for {what} on several devices", ("controls", "devices"), "set it to 1")
+    if devices * nodes > 1:
+        name = "nodes" if nodes > 1 else "devices"
+        hint = "set `nodes: 1` and `devices: 1`" if devices > 1 and nodes > 1 else f"set `{name}: 1`"
+        return Fault(f"torchtune has no recipe for {what} on several {name}", ("controls", name), hint)
     hint = "set `devices: 2` or more"
     if method.objective == "preference" and method.update == "dora":
         hint += ", or `update: lora`"

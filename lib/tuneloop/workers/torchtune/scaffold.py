@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tuneloop.documents.shell import quote
 from tuneloop.documents.yamltext import dump_yaml
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.identity import digest
@@ -16,6 +15,7 @@ from tuneloop.workers.torchtune.citing import record
 from tuneloop.workers.torchtune.configs import config_of, escaped, identity_of
 from tuneloop.workers.torchtune.estimate import estimate_of
 from tuneloop.workers.torchtune.inputs import Faults, Inputs, from_run, read_inputs
+from tuneloop.workers.torchtune.launching import by_hand, training
 from tuneloop.workers.torchtune.recipes import SCHEDULE
 from tuneloop.workers.torchtune.settings import Resolved, at_of, resolve
 from tuneloop.workers.torchtune.splits import Data, reading_of
@@ -92,7 +92,8 @@ def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: 
         return None
     decides = {
         "config": identity_of(config),
-        "recipe": [resolved.recipe.name, resolved["devices"]],
+        # In how many nodes they are changes nothing.
+        "recipe": [resolved.recipe.name, resolved.processes],
         "model": inputs.model_hash,
         **{name: companion.hash for name, companion in inputs.companions.items()},
         "data": {split: [entry.hash for entry in data.entries] for split, data in inputs.data.items()},
@@ -130,7 +131,7 @@ def _shape(plan: Plan, machine: Machine) -> Shape:
     gpus = devices if plan.resolved.recipe.distributed else machine.gpus
     memory = -(-(estimated.memory_mb * 5 // 4) // 1024) * 1024
     minutes = max(_MINUTES_AT_LEAST, -(-int(estimated.seconds * 3 / 60) // 30) * 30)
-    return Shape(machine.cluster, 1, gpus, machine.cpus, memory, minutes)
+    return Shape(machine.cluster, int(plan.resolved["nodes"]), gpus, machine.cpus, memory, minutes)
 
 
 def _files(plan: Plan, job: JobSpec, inputs: Inputs, layout: Layout, machine: Machine) -> Iterator[File]:
@@ -152,6 +153,7 @@ def _setup_text(plan: Plan, inputs: Inputs) -> str:
         "update": inputs.update,
         "adapter": plan.resolved.recipe.adapter,
         "devices": plan.resolved["devices"],
+        "nodes": plan.resolved["nodes"],
         "epochs": plan.resolved["epochs"],
         "steps_per_epoch": plan.resolved.steps_per_epoch,
         "steps": plan.resolved.steps,
@@ -194,16 +196,10 @@ def _files_of(data: Data, inputs: Inputs) -> list[dict[str, Any]]:
     ]
 
 
-def _tune(resolved: Resolved) -> str:
-    """Return the command that trains, up to its config; torchtune starts one process for each device."""
-    several = f"--nproc_per_node {resolved['devices']} " if resolved.recipe.distributed else ""
-    return f"tune run {several}{quote(resolved.recipe.name)}"
-
-
 def _config_text(plan: Plan) -> str:
     head = (
         f"# The torchtune config of `{plan.run.name}`. From this folder:\n"
-        f"#   {_tune(plan.resolved)} --config finetune.yaml\n"
+        f"#   {by_hand(plan.resolved)}\n"
         f"# Written by `{_COMMAND}`; change experiment_summary.md instead.\n"
     )
     return head + dump_yaml(escaped(dict(plan.config)))
@@ -223,7 +219,7 @@ def _script(plan: Plan, job: JobSpec, run: RunLayout, machine: Machine) -> Scrip
             f"python -m {_MODULE} prepare",
             'mapfile -t overrides < "$TUNELOOP_ATTEMPT/overrides"',
             "if [[ ! -e $TUNELOOP_ATTEMPT/skip ]]; then",
-            f'  {_tune(plan.resolved)} --config finetune.yaml "${{overrides[@]}}"',
+            *(f"  {line}" for line in training(plan.resolved, job.shape)),
             "fi",
             f"python -m {_MODULE} verify",
         ),
@@ -252,7 +248,7 @@ def _notes(inputs: Inputs, plans: list[Plan], machine: Machine) -> Iterator[str]
         yield from _told_of_runs(
             "a distributed recipe needs GPUs, and there is none here: the config is validated, the job cannot run",
             [
-                (plan.run.name, f"{plan.resolved.recipe.name} on {plan.resolved['devices']} devices")
+                (plan.run.name, f"{plan.resolved.recipe.name} on {_hardware(plan.resolved)}")
                 for plan in plans
                 if plan.resolved.recipe.distributed
             ],
@@ -278,6 +274,11 @@ def _notes(inputs: Inputs, plans: list[Plan], machine: Machine) -> Iterator[str]
             if plan.resolved.dropped > _MUCH_DROPPED
         ],
     )
+
+
+def _hardware(resolved: Resolved) -> str:
+    devices = counted(resolved["devices"], "device")
+    return devices if resolved["nodes"] == 1 else f"{devices} in each of {resolved['nodes']} nodes"
 
 
 def _told_of_runs(text: str, runs: list[tuple[str, str]]) -> Iterator[str]:

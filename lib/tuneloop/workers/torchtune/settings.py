@@ -71,12 +71,17 @@ class Resolved:
     def steps(self) -> int:
         return self.steps_per_epoch * int(self["epochs"])
 
+    @property
+    def processes(self) -> int:
+        """Return how many processes train together: one for each device of each node."""
+        return _processes(self.settings)
+
 
 def resolve(run: Run, design: Design, inputs: Inputs, machine: Machine, faults: Faults) -> Resolved | None:
     """Return the run's settings, or None after adding every fault in them."""
-    devices = _devices(run, design, inputs, faults)
-    recipe = None if devices is None else _recipe(devices, run, design, inputs, faults)
-    if devices is None or recipe is None:
+    hardware = _hardware(run, design, inputs, faults)
+    recipe = None if hardware is None else _recipe(hardware, run, design, inputs, faults)
+    if hardware is None or recipe is None:
         return None
     # A field that nobody knows hinders no other check.
     usable = _check_names(run, design, inputs, recipe, faults)
@@ -90,7 +95,7 @@ def resolve(run: Run, design: Design, inputs: Inputs, machine: Machine, faults: 
         for name, field in FIELDS.items()
         if field.serves(recipe, inputs.update)
     }
-    settings |= _derived(settings) | {"devices": devices, "device": _device(machine)}
+    settings |= _derived(settings) | hardware | {"device": _device(machine)}
     own = {item.key: item.value for item in raw}
     check_together(Case(settings, own, partial(_at, settings, run, design), inputs, recipe), faults)
     if faults.count > before:
@@ -100,37 +105,45 @@ def resolve(run: Run, design: Design, inputs: Inputs, machine: Machine, faults: 
     return Resolved(recipe, settings, raw, per_epoch, told, dropped) if per_epoch else None
 
 
-def _devices(run: Run, design: Design, inputs: Inputs, faults: Faults) -> Setting | None:
-    """Return the number of devices, which decides with the method which recipe trains."""
-    field = FIELDS["devices"]
-    if field.name in run.fields:
-        said = run.fields[field.name]
-        if wanted := field.fault(said.value):
+def _hardware(run: Run, design: Design, inputs: Inputs, faults: Faults) -> dict[str, Setting] | None:
+    """Return the nodes and the devices in each of them, which decide with the method which recipe trains."""
+    before = faults.count
+    for name in ("devices", "nodes"):
+        said = run.fields.get(name)
+        if said is not None and (wanted := FIELDS[name].fault(said.value)):
             faults.add(
-                f"`devices` should be {wanted}, found {said.value!r}",
+                f"`{name}` should be {wanted}, found {said.value!r}",
                 at_of(said.origin, design),
-                _right_value(field, said.value, several=said.origin.startswith("design: variables")),
+                _right_value(FIELDS[name], said.value, several=said.origin.startswith("design: variables")),
             )
-            return None
-        return said
+    if faults.count > before:
+        return None
+    devices = run.fields.get("devices") or _devices(design, inputs)
+    return {"devices": devices, "nodes": run.fields.get("nodes") or Setting(FIELDS["nodes"].default, "default")}
+
+
+def _devices(design: Design, inputs: Inputs) -> Setting:
+    """Return the number of devices in a node where the design is silent."""
     if inputs.preset is not None and inputs.preset.recipe.distributed:
         return Setting(2, f"preset: {inputs.preset.name}")
     fewest = fewest_devices(design.method)
     return Setting(fewest, "default" if fewest == 1 else "default: the recipe is distributed")
 
 
-def _recipe(devices: Setting, run: Run, design: Design, inputs: Inputs, faults: Faults) -> Recipe | None:
+def _recipe(hardware: Mapping[str, Setting], run: Run, design: Design, inputs: Inputs, faults: Faults) -> Recipe | None:
     """Return the recipe that trains the run, or None after adding why there is none."""
     preset = inputs.preset
     asked = any(FIELDS[name].needs == LORA for name in run.fields if name in FIELDS)
     lora = asked or (preset is not None and preset.recipe.adapter)
-    found = recipe_of(design.method, devices.value, lora=lora)
-    at = at_of(devices.origin, design) if "devices" in run.fields else None
+    devices, nodes = (int(hardware[name].value) for name in ("devices", "nodes"))
+    found = recipe_of(design.method, devices, nodes, lora=lora)
     if not isinstance(found, Recipe):
-        faults.add(found.message, at or ("method",), found.hint)
+        name = str(found.at[-1])
+        faults.add(found.message, _at(hardware, run, design, name) or ("method",), found.hint)
         return None
     if preset is not None and preset.recipe != found:
-        many = f"`devices: {devices.value}`, " if preset.recipe.distributed != found.distributed else ""
+        many = f"`devices: {devices}`, " if preset.recipe.distributed != found.distributed else ""
+        many += f"`nodes: {nodes}`, " if many and nodes > 1 else ""
         faults.add(
             f"the preset `{preset.name}` is for the recipe {preset.recipe.name}, not for {found.name}",
             ("preset",),
@@ -304,11 +317,15 @@ def _steps(
 
 def _replicas(settings: Mapping[str, Setting], run: Run) -> int:
     """Return how many devices get samples of their own; those of a tensor-parallel group share theirs."""
-    devices = int(settings["devices"].value)
+    devices = _processes(settings)
     said = run.fields.get(f"{RAW}.tensor_parallel_dim")
     nested = run.fields[RAW].value if RAW in run.fields else None
     group = said.value if said is not None else nested.get("tensor_parallel_dim") if isinstance(nested, dict) else 1
     return max(1, devices // group) if isinstance(group, int) and group > 0 else devices
+
+
+def _processes(settings: Mapping[str, Setting]) -> int:
+    return int(settings["devices"].value) * int(settings["nodes"].value)
 
 
 def _is_packed(settings: Mapping[str, Setting]) -> bool:

@@ -1,0 +1,46 @@
+"""How a script starts torchtune: one process, several on a node, or several on each of several nodes. Pure.
+
+`tune run` passes its options to torchrun. On one node it makes torchrun meet at a free port of its own choice, so
+that two jobs beside each other do not collide. On several nodes srun starts one launcher a node.
+"""
+
+from collections.abc import Iterator
+
+from tuneloop.documents.shell import quote
+from tuneloop.experiment.work import Shape
+from tuneloop.workers.torchtune.settings import Resolved
+
+# Ports for launchers to meet at, by the job's id: below those that Linux hands out by itself (from 32768), above
+# those of most services. Jobs on one node whose ids are equal in the last four digits are next to impossible.
+_FIRST_PORT, _PORTS = 20_000, 10_000
+
+
+def by_hand(resolved: Resolved) -> str:
+    """Return how a person starts the training from the run's folder."""
+    if resolved["nodes"] > 1:
+        return "sbatch finetune.slurm"
+    return f"{_tune(resolved)} --config finetune.yaml"
+
+
+def training(resolved: Resolved, shape: Shape) -> Iterator[str]:
+    """Yield the shell lines that train, with the attempt's overrides."""
+    rest = '--config finetune.yaml "${overrides[@]}"'
+    if shape.nodes == 1:
+        yield f"{_tune(resolved)} {rest}"
+        return
+    yield "# One launcher a node; all meet at this one."
+    # srun takes neither the job's CPUs a task nor, where sbatch was told less, its environment without being told.
+    yield f"srun --nodes={shape.nodes} --ntasks-per-node=1 --cpus-per-task={shape.cpus} --export=ALL \\"
+    # The others would wait for a launcher that has failed.
+    yield "  --kill-on-bad-exit=1 \\"
+    # An id that no other attempt has: a process that survived on a lost node cannot join its successor. The host is
+    # this one by its own name, which is what torchrun compares to find out who serves.
+    yield f"  tune run --nnodes {shape.nodes} --nproc_per_node {resolved['devices']} \\"
+    yield '  --rdzv_id "$SLURM_JOB_ID.${TUNELOOP_ATTEMPT##*/}" --rdzv_backend c10d \\'
+    yield f'  --rdzv_endpoint "$(hostname):$(({_FIRST_PORT} + SLURM_JOB_ID % {_PORTS}))" \\'
+    yield f"  {quote(resolved.recipe.name)} {rest}"
+
+
+def _tune(resolved: Resolved) -> str:
+    several = f"--nproc_per_node {resolved['devices']} " if resolved.recipe.distributed else ""
+    return f"tune run {several}{quote(resolved.recipe.name)}"
