@@ -7,27 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneloop.documents.errors import FailedError
+from tuneloop.documents.errors import UnreachableError
 from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.executors import Native
 from tuneloop.jobs.slurm.memory import GRACE_S, RUNAWAY_S, Memory, from_bytes, to_bytes
 from tuneloop.jobs.slurm.pace import FIRST_S, FLOOR_S, MOST_S, jittered, next_pause
 from tuneloop.jobs.slurm.snapshot import Snapshot
+from tuneloop.jobs.transport import Called
 
 T0 = 1_800_000_000.0
 DISABLED = "Slurm accounting storage is disabled"
-
-
-class Called(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @dataclass
@@ -40,7 +34,7 @@ class Scheduler:
     accounting_down: str = ""
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
-    def call(self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60) -> Called:
+    def call(self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60, environment: object = None) -> Called:
         self.asked.append(tuple(argv))
         if "squeue" in argv:
             rows = "".join(f"{key}|{row}\n" for key, row in self.queue.items())
@@ -190,8 +184,10 @@ def test_a_scheduler_that_does_not_answer_is_no_news(scheduler, snapshot) -> Non
 
 def test_a_broken_connection_is_no_news(snapshot) -> None:
     class Broken:
-        def call(self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60) -> Called:
-            raise FailedError("the connection broke")
+        def call(
+            self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60, environment: object = None
+        ) -> Called:
+            raise UnreachableError("the connection broke")
 
     monitor = another(snapshot, Broken())
     assert monitor.answers({native(1): T0}, T0 + 1) == {}
@@ -343,7 +339,9 @@ def test_a_clock_that_was_set_back_stops_nothing(scheduler, snapshot) -> None:
 
 def test_who_was_killed_while_asking_has_asked(scheduler, snapshot) -> None:
     class Killed:
-        def call(self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60) -> Called:
+        def call(
+            self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60, environment: object = None
+        ) -> Called:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -396,15 +394,10 @@ import subprocess, sys, time
 from pathlib import Path
 from tuneloop.jobs.executors import Native
 from tuneloop.jobs.slurm.snapshot import Snapshot
-from typing import NamedTuple
-
-class Called(NamedTuple):
-    code: int
-    out: str
-    err: str
+from tuneloop.jobs.transport import Called
 
 class Counted:
-    def call(self, argv, *, stdin="", timeout=60):
+    def call(self, argv, *, stdin="", timeout=60, environment=None):
         with open(sys.argv[2], "a") as file:
             file.write(argv[-3] + "\\n")
         time.sleep(0.5)
