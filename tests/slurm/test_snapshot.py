@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuneloop.documents.errors import UnreachableError
+from tuneloop.documents.locks import exclusive
 from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.executors import Native
 from tuneloop.jobs.slurm.memory import GRACE_S, RUNAWAY_S, Memory, from_bytes, to_bytes
@@ -211,8 +212,9 @@ def test_time_without_answers_is_no_time_of_grace(scheduler, snapshot, slow) -> 
         scheduler.accounting_down = "Connection refused"
     follow(snapshot, scheduler, asked, T0 + 20, seconds=5 * GRACE_S)
     scheduler.down, scheduler.accounting_down = "", ""
+    assert snapshot.answers(asked, T0 + 9000) == {}
     scheduler.accounting = {"1": ended("COMPLETED")}
-    assert snapshot.answers(asked, T0 + 9000) == {native(1): Answer("done", "", final=True)}
+    assert snapshot.answers(asked, T0 + 9020) == {native(1): Answer("done", "", final=True)}
 
 
 def test_what_nobody_knows_is_lost_after_its_time_of_grace(scheduler, snapshot) -> None:
@@ -246,6 +248,22 @@ def test_an_id_that_was_used_before_starts_anew(scheduler, snapshot) -> None:
     assert snapshot.answers({native(1): later}, later + 1)[native(1)].state == "queued"
 
 
+def test_a_picture_from_before_the_submission_says_nothing(scheduler, snapshot) -> None:
+    scheduler.queue = {"1|N/A": "COMPLETED|None", "2|N/A": "RUNNING|None"}
+    snapshot.answers({native(2): T0}, T0 + 1)
+    assert snapshot.answers({native(1): T0 + 3}, T0 + 4) == {}
+
+
+def test_who_asks_for_long_keeps_nobody_from_the_last_answers(scheduler, snapshot, monkeypatch) -> None:
+    monkeypatch.setattr("tuneloop.jobs.slurm.snapshot._PATIENCE_S", 0.05)
+    scheduler.queue = {"1|N/A": "RUNNING|None"}
+    snapshot.answers({native(1): T0}, T0 + 1)
+    written = snapshot.file.read_bytes()
+    with exclusive(snapshot.lock, wait=0, busy="held"):
+        assert another(snapshot).answers({native(1): T0, native(2): T0}, T0 + 500)[native(1)].state == "running"
+    assert (len(scheduler.asked), snapshot.file.read_bytes()) == (1, written)
+
+
 def test_final_answers_are_remembered_and_cost_nothing(scheduler, snapshot) -> None:
     scheduler.accounting = {"1": ended("FAILED", "3:0")}
     answers = snapshot.answers({native(1): T0}, T0 + 1)
@@ -272,6 +290,16 @@ def test_a_lost_node_is_final_only_when_the_job_left_the_queue(scheduler, snapsh
     assert snapshot.answers(asked, T0 + 20)[native(1)] == ("lost", "its node failed", True)
 
 
+def test_an_end_that_slurm_may_undo_waits_for_accounting(scheduler, snapshot) -> None:
+    asked = {native(1): T0}
+    scheduler.queue = {"1|N/A": "NODE_FAIL|NodeDown"}
+    snapshot.answers(asked, T0 + 1)
+    scheduler.queue = {}  # and accounting has no row yet
+    assert not snapshot.answers(asked, T0 + 20)[native(1)].final
+    follow(snapshot, scheduler, asked, T0 + 30, seconds=600)
+    assert snapshot.answers(asked, T0 + 700)[native(1)] == ("lost", "its node failed", True)
+
+
 def test_a_job_that_was_requeued_by_hand_goes_again(scheduler, snapshot) -> None:
     scheduler.accounting = {"1": ended("FAILED", "3:0")}
     snapshot.answers({native(1): T0}, T0 + 1)
@@ -287,12 +315,13 @@ def test_accounting_adds_what_the_queue_does_not_say(scheduler, snapshot) -> Non
     assert answers[native(1)].reason == "exit code 3"
     assert answers[native(2)] == ("cancelled", "by jo", True)
     assert [argv[-1] for argv in scheduler.asked if "sacct" in argv] == ["1,2"]
+    scheduler.accounting = {}
     assert snapshot.answers({native(id_): T0 for id_ in (1, 2, 4)}, T0 + 40)[native(1)].reason == "exit code 3"
 
 
 def test_accounting_that_lags_behind_does_not_undo_the_queue(scheduler, snapshot) -> None:
     scheduler.queue = {"1|N/A": "FAILED|NonZeroExitCode"}
-    scheduler.accounting = {"1": ended("REQUEUED")}
+    scheduler.accounting = {"1": ended("COMPLETED")}  # its run before it was requeued by hand
     assert snapshot.answers({native(1): T0}, T0 + 1)[native(1)].state == "failed"
 
 

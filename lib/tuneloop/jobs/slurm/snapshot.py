@@ -175,8 +175,12 @@ class Snapshot:
             told = row_of(accounting, place_of(key))
             if told is not None and of_another(told, known.submitted):
                 told = None
-            if not known.in_accounting(told, row, self._name) and row is None and answered:
+            if known.in_accounting(told, row, self._name) or row is not None:
+                continue
+            if answered:
                 known.is_missing(now, patience=GRACE_S if told is None else RUNAWAY_S, accounted=accounted)
+            else:
+                known.missing = None
 
     def _accounting(self, memory: Memory, ids: Collection[str], now: float) -> tuple[dict[Place, AccountRow], bool]:
         """Ask accounting for jobs; return its rows, and whether it answered: none at all is an answer, too."""
