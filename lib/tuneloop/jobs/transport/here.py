@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tuneloop.documents.errors import InputError, Problem, UnreachableError
+from tuneloop.documents.files import make_folder
 from tuneloop.jobs.transport import copies
 from tuneloop.jobs.transport.processes import NOTHING, Called, checked, clean_environment, decoded, encoded, run
 
@@ -47,7 +48,7 @@ def _copy(source: Path, target: Path, choice: copies.Choice) -> None:
     if source.resolve() == target.resolve():
         return
     folder = target.parent if source.is_file() else target
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     copies.copy(copies.local(source), copies.local(target), choice)
 
 

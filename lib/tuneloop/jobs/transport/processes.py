@@ -25,6 +25,7 @@ KEPT = "SLURM_CONF"
 # `standard` is what the answers are read as: 2026-01-31T23:59:59.
 FIXED: Mapping[str, str] = MappingProxyType({"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"})
 
+_TO_TIDY_UP = 2  # seconds
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -77,7 +78,7 @@ def run(
 ) -> Ended:
     """Run a program to its end. Raises TimeoutError after `timeout` seconds, OSError when it cannot be started.
 
-    Whatever ends the call early ends the program and its children.
+    Whatever ends the call early ends the program and its children, asking first: rsync then tidies up.
     """
     # Memory, not pipes: a pipe is at its end when nobody holds it any more, and an ssh that goes into the background
     # keeps what it was given (https://bugzilla.mindrot.org/show_bug.cgi?id=1988).
@@ -88,11 +89,18 @@ def run(
             try:
                 process.communicate(stdin, timeout)
             except BaseException as error:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                _end(process)
                 if isinstance(error, subprocess.TimeoutExpired):
                     raise TimeoutError from None
                 raise
         out.seek(0)
         err.seek(0)
         return Ended(process.returncode, out.read(), err.read())
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_TO_TIDY_UP)
+        os.killpg(process.pid, signal.SIGKILL)

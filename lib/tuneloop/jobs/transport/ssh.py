@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tuneloop.documents.errors import FailedError, InputError, MissingError, Problem, UnreachableError
-from tuneloop.documents.files import read_bytes
+from tuneloop.documents.files import make_folder, read_bytes
 from tuneloop.documents.shell import quote
 from tuneloop.jobs.transport import copies
 from tuneloop.jobs.transport.processes import (
@@ -47,6 +47,7 @@ _KEPT_OPEN = 60  # seconds without a command
 _OPENED_BY_HAND = "12h"  # for a site that asks for a second factor
 _LONGEST_SOCKET = 90  # characters: sun_path holds 107, and ssh adds 17 while it makes one
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._-]*\Z")
+_HOST = re.compile(r"(\w[\w.-]*@)?\w[\w.-]*\Z")  # no option, no address with colons, nothing for a ProxyCommand's shell
 _MOST_PATIENCE = 5  # seconds for what a living connection answers at once
 
 
@@ -55,10 +56,11 @@ class Ssh:
         """`host` is a name that ssh knows, `config` a file instead of the user's own.
 
         `connect` is how many seconds a new connection may take, `silence` after how many without a sign of life an
-        open one counts as broken. Raises InputError for a host that is an option.
+        open one counts as broken. Raises InputError for a host or a file that a shell or ssh could misread.
         """
-        if not host or host.startswith("-") or any(letter.isspace() for letter in host):
+        if not _HOST.match(host):
             raise InputError(f"{host!r} is not the name of a host", hint="use a `Host` of your ~/.ssh/config")
+        checked([str(config)])
         self.host = host
         self._config = [] if config is None else ["-F", str(config)]
         self._connect, self._silence, self._patience = connect, silence, min(silence, _MOST_PATIENCE)
@@ -98,7 +100,7 @@ class Ssh:
         self._copy(copies.local(source), f"{self.host}:{target}", copies.Choice(only, exclude, links))
 
     def fetch(self, source: str, target: Path, *, only: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
-        target.mkdir(parents=True, exist_ok=True)
+        make_folder(target)
         self._copy(f"{self.host}:{source}/", copies.local(target), copies.Choice(only, exclude))
 
     def by_hand(self) -> str:
@@ -109,7 +111,7 @@ class Ssh:
 
     def forget(self) -> None:
         """Let the next command open a new connection. What others do over the old one goes on."""
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, FileNotFoundError):
             run([*self._ssh(), "-O", "stop", "--", self.host], timeout=self._patience, environment=clean_environment())
         self._socket().unlink(missing_ok=True)
 
