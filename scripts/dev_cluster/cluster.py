@@ -16,6 +16,12 @@ from dev_cluster.texts import texts, user_name
 _PACKAGES = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}
 _ACCOUNTING_PACKAGES = {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server", "mariadb-install-db": "mariadb-server"}
 _SERVING = {"idle", "mix", "alloc", "comp"}
+# What succeeds once a daemon answers.
+_ANSWERS = {
+    "munged": ("munge", "-n", "-S", "munge/socket"),
+    "slurmdbd": ("sacctmgr", "-n", "list", "cluster"),
+    "slurmctld": ("scontrol", "ping"),
+}
 # Run by the database at each start, before it listens.
 _SQL = """\
 create database if not exists slurm;
@@ -149,20 +155,17 @@ def _put(path: Path, content: bytes) -> None:
 
 def _start(folder: Path, settings: Settings, name: str, lock: int) -> None:
     """Start a daemon unless it runs, and wait until it answers; the slurmd are waited for together."""
-    if running(folder, name) is not None:
-        return
+    if running(folder, name) is None:
+        if name == "mariadbd":
+            _make_database(folder, lock)
+        start(folder, name, _argv(folder, settings, name), settings.ports.get(name))
+    # One that runs may have been started a moment ago, by a call that was killed.
     if name == "mariadbd":
-        _make_database(folder, lock)
-    start(folder, name, _argv(folder, settings, name), settings.ports.get(name))
-    if name == "munged":
-        wait_ready(folder, name, lambda: call(folder, "munge", "-n", "-S", f"{folder}/munge/socket").returncode == 0)
-    elif name == "mariadbd":
         wait_ready(folder, name, lambda: _listens(folder / "database.socket"))
-    elif name == "slurmdbd":
-        wait_ready(folder, name, lambda: call(folder, "sacctmgr", "-n", "list", "cluster").returncode == 0)
+    elif name in _ANSWERS:
+        wait_ready(folder, name, lambda: call(folder, *_ANSWERS[name]).returncode == 0)
+    if name == "slurmdbd":
         call(folder, "sacctmgr", "-i", "-Q", "add", "cluster", settings.name)  # fails where it is known already
-    elif name == "slurmctld":
-        wait_ready(folder, name, lambda: call(folder, "scontrol", "ping").returncode == 0)
 
 
 def _argv(folder: Path, settings: Settings, name: str) -> list[str]:

@@ -57,11 +57,18 @@ def held(folder: Path) -> Iterator[int]:
 
 
 def call(folder: Path, *argv: str, seconds: float = 10, lock: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; one that is too slow counts as failed."""
+    """Run a command to its end, in the cluster's folder; one that is too slow counts as failed."""
     keep = () if lock is None else (lock,)
     try:
         return subprocess.run(
-            argv, check=False, capture_output=True, text=True, timeout=seconds, env=environment(folder), pass_fds=keep
+            argv,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            cwd=folder,
+            env=environment(folder),
+            pass_fds=keep,
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(argv, 124, "", f"no answer in {seconds:g} s")
@@ -107,14 +114,14 @@ def start(folder: Path, name: str, argv: list[str], port: int | None = None) -> 
     with (folder / "log" / f"{name.replace(':', '-')}.err").open("ab") as log:
         # The pid is written in the child before it becomes the daemon, and until then the child holds the
         # cluster's lock, too: killed at any point, we leave no daemon that the next call cannot find.
-        subprocess.Popen(  # noqa: PLW1509 (there is one thread)
+        subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env=environment(folder),
             start_new_session=True,
-            preexec_fn=write_pid,
+            preexec_fn=write_pid,  # noqa: PLW1509 (there is one thread)
         )
 
 

@@ -85,7 +85,7 @@ def _faults(settings: Settings) -> list[str]:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", settings.name):
         found.append(f"--name {settings.name!r}: small letters, digits and _ only, as in `dev_2`")
     last = settings.port + _FIRST_NODE + settings.nodes
-    if not (1024 <= settings.port and last <= 65535):
+    if not (settings.port >= 1024 and last <= 65535):
         found.append(f"--port {settings.port}: ports up to {last} would be used; they must lie in 1024 to 65535")
     for key, least in {"nodes": 1, "cpus": 1, "memory": 1, "gpus": 0, "min_job_age": 2, "kill_wait": 1}.items():
         if (value := getattr(settings, key)) < least:
