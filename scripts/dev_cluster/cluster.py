@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dev_cluster.processes import call, end, end_rest, held, running, start, wait_ready
+from dev_cluster.processes import call, end, end_begun, end_rest, held, running, start, wait_ready
 from dev_cluster.settings import ClusterError, Settings, check_folder, chosen, load, save
 from dev_cluster.texts import texts, user_name
 
@@ -48,6 +48,7 @@ def up(folder: Path, options: dict[str, Any]) -> Settings:
             _end_all(folder, before)
             if before.name != settings.name:  # slurmctld refuses the state of a cluster of another name
                 shutil.rmtree(folder / "state")
+        end_begun(folder)
         save(folder, settings)
         _write(folder, settings)
         for name in daemons(settings):
@@ -84,6 +85,7 @@ def resume(folder: Path, name: str) -> None:
     """Start one daemon that was stopped."""
     settings = _known(folder, name)
     with held(folder) as lock:
+        end_begun(folder)
         _start(folder, settings, name, lock)
 
 
