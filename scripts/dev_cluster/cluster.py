@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dev_cluster.memory import make_groups, remove_groups
 from dev_cluster.processes import call, end, end_begun, end_rest, held, running, start, wait_ready
 from dev_cluster.settings import ClusterError, Settings, check_folder, chosen, load, save
 from dev_cluster.texts import texts, user_name
@@ -138,6 +139,8 @@ def _write(folder: Path, settings: Settings) -> None:
         (folder / name).mkdir(exist_ok=True)
     for name in settings.node_names:
         (folder / "spool" / name).mkdir(exist_ok=True)
+    if settings.memory_limits:
+        make_groups(folder, settings.port)
     key = folder / "munge" / "key"
     if not key.exists():
         _put(key, os.urandom(128))
@@ -246,6 +249,8 @@ def _end_all(folder: Path, settings: Settings) -> None:
     for name in reversed([name for name in names if not name.startswith("slurmd:")]):
         end(folder, [name])
     end_rest(folder, {"munged", "mariadbd", "slurmdbd", "slurmctld", "slurmscriptd", "slurmd", "slurmstepd"})
+    if settings.memory_limits:
+        remove_groups(settings.port)
 
 
 def _cancel_jobs(folder: Path, seconds: float) -> None:

@@ -168,7 +168,7 @@ def end(folder: Path, names: Iterable[str], *, kill: bool = False) -> None:
     end_begun(folder, kill=kill)
 
 
-def end_begun(folder: Path, *, kill: bool = False, seconds: float = 15) -> None:
+def end_begun(folder: Path, *, kill: bool = False, seconds: float = 8) -> None:
     """End what this or an earlier call, which was killed, has begun to end: SIGTERM, after `seconds` SIGKILL."""
     files = {file: _alive(file, folder) for file in (folder / "run").glob("*.ending")}
     _end({pid: {_program(file)} for file, pid in files.items() if pid is not None}, kill, seconds)

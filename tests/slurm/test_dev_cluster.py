@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab import until
-from slurm_cluster import SCRIPT, DevCluster, Place, script
+from slurm_cluster import SCRIPT, DevCluster, Place, may_limit_memory, script
 
 _NOBODY = 65534
 
@@ -60,6 +60,15 @@ def test_a_job_runs_is_accounted_and_holds_a_gpu(cluster: DevCluster, tmp_path: 
     assert seen.read_text() == "0,1\n"
     rows = cluster.wait_accounted("gpu")
     assert [(row.job, row.state, row.started) for row in rows] == [(job, "COMPLETED", True)]
+
+
+def test_memory_limits_leave_no_control_group(place: Place) -> None:
+    if not may_limit_memory():
+        pytest.skip("no control groups of version 1 that may be written")
+    script("up", *options(place, "--memory-limits"))
+    assert list(Path("/sys/fs/cgroup").glob(f"*/tuneloop-{place.port}"))
+    script("down", "--folder", place.folder)
+    assert list(Path("/sys/fs/cgroup").glob(f"*/tuneloop-{place.port}")) == []
 
 
 def test_a_second_up_changes_nothing(place: Place) -> None:
@@ -194,6 +203,16 @@ def test_a_lost_nodes_job_goes_on_and_is_requeued(cluster: DevCluster, tmp_path:
     cluster.wait_state(job, "COMPLETED")
     cluster.wait_accounted("lost", 2)
     assert cluster.starts("lost") == 2
+
+
+def test_a_job_that_uses_too_much_memory_is_out_of_memory(cluster: DevCluster) -> None:
+    if not cluster.limits_memory:
+        pytest.skip("no control groups of version 1 that may be written")
+    hungry = cluster.sbatch("--comment=hungry", "--mem=50", wrap="python3 -c 'bytearray(200_000_000)'")
+    modest = cluster.sbatch("--mem=50", wrap="python3 -c 'bytearray(2_000_000)'")
+    cluster.wait_state(hungry, "OUT_OF_MEMORY")
+    cluster.wait_state(modest, "COMPLETED")
+    assert [(row.state, row.exit_code) for row in cluster.wait_accounted("hungry")] == [("OUT_OF_MEMORY", "0:125")]
 
 
 def test_a_cancelled_job_that_never_began_has_no_start(cluster: DevCluster) -> None:
