@@ -120,7 +120,7 @@ def _journal(folder: Path) -> float:
 def _folding(folder: Path) -> float:
     """Return microseconds of a job to fold the journal and decide its state, facts already read; the best of five."""
     experiment = read_experiment(folder)
-    board = read_board(experiment, Crew(experiment).executor())
+    board = read_board(experiment, Crew(experiment).fleet())
     facts = {key: status.attempts for key, status in board.states.items()}
     times = []
     for _ in range(5):

@@ -78,10 +78,10 @@ def _read(folder: Path) -> "tuple[Experiment, Board, bool]":
     from tuneloop.loop.orders import Crew
 
     experiment = read_experiment(folder)
-    executor = Crew(experiment).executor()
-    board = read_board(experiment, executor)
+    fleet = Crew(experiment).fleet()
+    board = read_board(experiment, fleet)
     remember_going(experiment.layout, board)
-    return experiment, board, executor.alive()
+    return experiment, board, fleet.alive(board.clusters)
 
 
 def _data(experiment: "Experiment", board: "Board", *, alive: bool) -> dict[str, Any]:

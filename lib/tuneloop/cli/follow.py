@@ -26,13 +26,13 @@ _SETTLE_S = 5.0  # a runner needs a moment to take its lock
 def follow(folder: Path, timeout: float | None, *, live: bool, quiet: bool = False) -> int:
     """Watch until nothing is going; return 0, 1 or 5 as `wait` does. Raises FailedError when nothing runs the jobs."""
     experiment = read_experiment(folder)
-    executor = Crew(experiment).executor()
+    fleet = Crew(experiment).fleet()
     facts = Facts(experiment.layout)
     began = time.monotonic()
     view = _Bars() if live else _Lines(quiet=quiet)
     with view:
         while True:
-            board = read_board(experiment, executor, facts)
+            board = read_board(experiment, fleet, facts)
             view.show(board)
             code = outcome(board)
             if code is not None:
@@ -42,7 +42,7 @@ def follow(folder: Path, timeout: float | None, *, live: bool, quiet: bool = Fal
             if timeout is not None and waited >= timeout:
                 return STILL_GOING
             if waited > _SETTLE_S:
-                refuse_stopped(experiment, board, executor)
+                refuse_stopped(experiment, board, fleet)
             time.sleep(_POLL_S)
 
 

@@ -99,7 +99,7 @@ def archive(
     from tuneloop.loop.orders import Crew
 
     experiment = read_experiment(folder)
-    board = read_board(experiment, Crew(experiment).executor())
+    board = read_board(experiment, Crew(experiment).fleet())
     place = target or Path(f"{experiment.layout.name}.tar.gz")
     plan = loop.plan_archive(experiment, board, place, weights=not without_weights)
     if not dry_run:
@@ -171,7 +171,7 @@ def _plan(experiment: "Experiment", keep: "Keep", *, by_policy: bool) -> "CleanP
     from tuneloop.loop.orders import Crew
     from tuneloop.loop.retention import plan_clean, refuse_going
 
-    board = read_board(experiment, Crew(experiment).executor())
+    board = read_board(experiment, Crew(experiment).fleet())
     refuse_going(experiment, board)
     undone = [status for key, status in board.states.items() if key != COLLECT and status.state != "done"]
     if by_policy and undone:

@@ -50,8 +50,8 @@ def logs(
         hint = f"`tuneloop logs {typed(folder)} JOB -f`"
         raise InputError("following goes with a job, and without --json", hint=hint)
     experiment = read_experiment(folder)
-    executor = Crew(experiment).executor()
-    board = read_board(experiment, executor)
+    fleet = Crew(experiment).fleet()
+    board = read_board(experiment, fleet)
     if job is None:
         _list(experiment, board, as_json=as_json, everything=everything)
         return
@@ -103,11 +103,11 @@ def _follow(folder: Path, status: "JobStatus", lines: int) -> None:
     from tuneloop.loop.orders import Crew
 
     experiment = read_experiment(folder)
-    executor, facts = Crew(experiment).executor(), Facts(experiment.layout)
+    fleet, facts = Crew(experiment).fleet(), Facts(experiment.layout)
     tail: Tail | None = None
     bar = _Bar()
     while True:
-        board = read_board(experiment, executor, facts)
+        board = read_board(experiment, fleet, facts)
         now = board.states[status.key]
         log = log_of(experiment.layout, board, now)
         if log is not None and (tail is None or tail.log != log):

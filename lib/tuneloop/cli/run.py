@@ -97,16 +97,16 @@ def cancel(
     from tuneloop.workers.wording import counted
 
     experiment = read_experiment(folder)
-    executor = Crew(experiment).executor()
+    fleet = Crew(experiment).fleet()
     if dry_run:
-        going = loop.plan_cancel(experiment, read_board(experiment, executor), runs or [])
+        going = loop.plan_cancel(experiment, read_board(experiment, fleet), runs or [])
         remember_plan(experiment.layout, "cancel", f"ends {counted(len(going), 'job')}", runs=runs or [])
         if as_json:
             write_json({"schema": "tuneloop.cancel/1", "would_cancel": [item.key for item in going]})
         else:
             say("\n".join(f"would cancel {item.key} ({item.state})" for item in going) or "nothing is going")
         return
-    keys = loop.cancel(experiment, executor, runs or [], by=_who())
+    keys = loop.cancel(experiment, fleet, runs or [], by=_who())
     if as_json:
         write_json({"schema": "tuneloop.cancel/1", "cancelled": keys})
     else:
@@ -169,8 +169,8 @@ def _hand_over(
 
     experiment = read_experiment(folder)
     crew = Crew(experiment)
-    executor = crew.executor()
-    plan = loop.plan_run(experiment, read_board(experiment, executor), choice)
+    fleet = crew.fleet()
+    plan = loop.plan_run(experiment, read_board(experiment, fleet), choice)
     if dry_run or yes is None:
         remember_plan(experiment.layout, verb.split(maxsplit=1)[0], estimate(plan, crew.cluster), plan.id)
     if dry_run:
@@ -186,8 +186,8 @@ def _hand_over(
             question="Hand them over?",
             as_json=as_json,
         )
-    handed = loop.start(experiment, executor, plan, choice, by=_who())
-    remember_going(experiment.layout, read_board(experiment, executor))
+    handed = loop.start(experiment, fleet, plan, choice, by=_who())
+    remember_going(experiment.layout, read_board(experiment, fleet))
     watch = sys.stdout.isatty() if follow is None else follow
     if as_json and not watch:
         _show(folder, plan, as_json=True, everything=everything, handed=len(handed))

@@ -44,6 +44,11 @@ def fingerprint(experiment: Path, patterns: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def clusters_folder() -> Path:
+    """Return the folder of what clusters last said of their jobs; it need not exist."""
+    return folder() / "clusters"
+
+
 def links_lock(linked: Path) -> Path:
     """Return the lock of whoever changes what is linked in a folder of Claude Code's."""
     return folder() / "locks" / f"links-{_key(linked)}"

@@ -18,16 +18,59 @@ from tuneloop.documents.yamltext import lines_of, load_yaml
 PROJECT_FILE = "tuneloop.yaml"
 
 
+class Limits(Schema):
+    """What a site allows, as far as a profile knows."""
+
+    array: int = Field(default=1000, ge=1, description="jobs in one array; SLURM's own default allows 1,000")
+    jobs: int | None = Field(default=None, ge=1, description="jobs of one user in the queue at once")
+    running: int | None = Field(default=None, ge=1, description="jobs of one array that run at once")
+    minutes: int | None = Field(default=None, ge=1, description="the longest time limit of a job")
+
+
+class Prices(Schema):
+    """What an hour costs, for the estimate of a plan."""
+
+    gpu_hour: float = Field(default=0, ge=0)
+    cpu_hour: float = Field(default=0, ge=0)
+    currency: str = ""
+
+
+class Mail(Schema):
+    """The scheduler's own mail."""
+
+    to: str
+    on: list[Literal["end", "fail", "begin", "requeue", "time-limit-80"]] = ["end", "fail"]
+
+
 class Profile(Schema):
     """A cluster profile: where and with what a site runs jobs."""
 
-    executor: Literal["local"] = "local"
+    executor: Literal["local", "slurm"] = "local"
     slots: int | None = Field(
-        default=None, ge=1, description="jobs at once; default one per GPU, else one per core up to 4"
+        default=None, ge=1, description="local: jobs at once; default one per GPU, else one per core up to 4"
     )
     python: str | dict[str, str] | None = Field(
         default=None, description="the work environment's interpreter: one for all workers, or one per worker"
     )
+    account: str | None = None
+    partition: str | None = None
+    qos: str | None = None
+    constraint: str | None = Field(default=None, description="features that a node must have")
+    gpus: int = Field(default=0, ge=0, description="GPUs in a node; 0 for jobs of the processor alone")
+    gpu_type: str | None = Field(default=None, description="as the site calls it in `--gpus-per-node=TYPE:N`")
+    cpus: int = Field(default=4, ge=1, description="processors of a job")
+    memory_mb: int | None = Field(default=None, ge=1, description="memory of a job in each node; else as estimated")
+    modules: list[str] = Field(default=[], description="loaded before a job starts")
+    source: list[str] = Field(default=[], description="shell files that are read before a job starts")
+    environment: dict[str, str] = Field(default={}, description="variables of every job; never secrets")
+    ssh: str | None = Field(default=None, description="the host to reach the cluster by, as OpenSSH knows it")
+    ssh_config: str | None = Field(default=None, description="an OpenSSH configuration of its own")
+    scratch: str | None = Field(default=None, description="over SSH: the folder there that holds the experiments")
+    models: str | None = Field(default=None, description="over SSH: a folder there with models that need no copying")
+    limits: Limits = Limits()
+    prices: Prices = Prices()
+    mail: Mail | None = None
+    signal_s: int = Field(default=120, ge=1, description="seconds before the time limit at which a job saves and ends")
 
     def interpreter(self, worker: str) -> str | None:
         return self.python.get(worker) if isinstance(self.python, dict) else self.python

@@ -4,6 +4,7 @@ TuneloopError
 ├── FailedError    1  the work failed: a job, a gate, a check
 ├── InputError     2  bad input: a document, an argument, a folder that cannot be written
 ├── MissingError   3  something is not there: a tool, a skill, a profile
+├── UnreachableError  3  no answer from another machine: no news, neither good nor bad
 └── BusyError      4  held by another process, or locked
 
 An error carries all its problems at once. `cli/main.py` is the one place that prints them.
@@ -62,6 +63,10 @@ class InputError(TuneloopError):
 
 
 class MissingError(TuneloopError):
+    exit_code = 3
+
+
+class UnreachableError(TuneloopError):
     exit_code = 3
 
 

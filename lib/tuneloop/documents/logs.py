@@ -16,6 +16,11 @@ def timestamp_ms() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def seconds(time: str) -> float:
+    """Return a timestamp as seconds since 1970."""
+    return datetime.fromisoformat(time).timestamp()
+
+
 class EventLog:
     """The log `<name>.log` in a folder. Losing a line in a crash is allowed: the journal is the record."""
 

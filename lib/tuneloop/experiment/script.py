@@ -9,51 +9,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from tuneloop.documents.shell import quote
-from tuneloop.experiment.work import JobKey, Machine, Shape
-
-_TEMPLATE = """\
-#!/usr/bin/env bash
-# {{ title }}
-# Written by `{{ command }}`; run it with bash or sbatch from its own folder.
-#SBATCH --job-name={{ key | q }}
-#SBATCH --nodes={{ shape.nodes }}
-{%- if shape.nodes > 1 %}
-#SBATCH --ntasks-per-node=1
-{%- endif %}
-#SBATCH --cpus-per-task={{ shape.cpus }}
-#SBATCH --mem={{ shape.memory_mb }}M
-#SBATCH --time={{ time }}
-{%- if shape.gpus %}
-#SBATCH --gpus-per-node={{ shape.gpus }}
-{%- endif %}
-#SBATCH --output=/dev/null
-#SBATCH --open-mode=append
-set -euo pipefail
-script=$(realpath -- "${BASH_SOURCE[0]}")
-cd -- "${SLURM_SUBMIT_DIR:-$(dirname -- "$script")}"{% if up %}/{{ up | q }}{% endif %}
-export PATH={{ bin | q }}:"$PATH"
-{% if shape.nodes > 1 %}
-if [[ ${SLURM_JOB_NUM_NODES:-1} -lt {{ shape.nodes }} ]]; then
-  echo {{ elsewhere | q }} >&2
-  exit 3
-fi
-{% endif %}
-# Claim the attempt; a second copy of it ends here. The log is {{ log }}.
-if [[ -z ${TUNELOOP_ATTEMPT:-} ]]; then
-  exec python -m tuneloop.jobs.claim --attempts {{ attempts | q }} --log {{ log | q }} \\
-    --digest {{ digest | q }} -- bash "$script"
-fi
-{% for name, value in environment.items() %}
-export {{ name }}={{ value | q }}
-{%- endfor %}
-
-{% for step in steps -%}
-{{ step }}
-{% endfor -%}
-"""
+from tuneloop.experiment.work import JobKey, Machine, Shape, Site
 
 
 @dataclass(frozen=True)
@@ -78,9 +37,26 @@ def render(script: Script) -> str:
     return _template().render(
         **{name: getattr(script, name) for name in Script.__dataclass_fields__},
         bin=Path(script.machine.python).parent,
-        time=slurm_time(script.shape.minutes),
+        directives=directives(script.key, script.shape, script.machine.site),
+        setup=script.machine.site.setup,
         elsewhere=f"{script.key} runs on {script.shape.nodes} nodes: hand it to SLURM with sbatch",
     )
+
+
+def directives(name: str, shape: Shape, site: Site) -> list[str]:
+    """Return the options of sbatch that say what a job asks for, each as one quoted word. Raises InputError."""
+    memory = site.memory_mb or shape.memory_mb
+    options = {
+        "job-name": name,
+        "nodes": shape.nodes,
+        **({"ntasks-per-node": 1} if shape.nodes > 1 else {}),
+        "cpus-per-task": shape.cpus,
+        "mem": f"{memory}M",
+        "time": slurm_time(shape.minutes),
+        **({"gpus-per-node": f"{site.gpu_type}:{shape.gpus}" if site.gpu_type else shape.gpus} if shape.gpus else {}),
+        **site.options,
+    }
+    return [f"--{option}={quote(value)}" for option, value in options.items()]
 
 
 def slurm_time(minutes: int) -> str:
@@ -92,6 +68,18 @@ def slurm_time(minutes: int) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
+    return templates("tuneloop.experiment").get_template("job.slurm.j2")
+
+
+def templates(package: str) -> Environment:
+    """Return the script templates of a package; `q` quotes a value, and an unknown name is an error."""
+    environment = Environment(
+        loader=PackageLoader(package),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701  (what is written is shell, and `q` quotes it)
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["q"] = quote
-    return environment.from_string(_TEMPLATE)
+    return environment

@@ -157,6 +157,16 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Site:
+    """What a cluster profile adds to every job script."""
+
+    options: Mapping[str, str] = field(default_factory=dict)  # of sbatch, by long name: account, partition …
+    gpu_type: str | None = None
+    setup: tuple[str, ...] = ()  # shell lines, their values already quoted
+    memory_mb: int | None = None  # in each node; None: as estimated
+
+
+@dataclass(frozen=True)
 class Machine:
     """Where jobs will run, as far as scaffolding needs to know."""
 
@@ -164,6 +174,7 @@ class Machine:
     gpus: int
     cpus: int  # per job
     python: str  # the work environment's interpreter, absolute
+    site: Site = field(default_factory=Site)
 
 
 @dataclass(frozen=True)

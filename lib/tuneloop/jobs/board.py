@@ -1,6 +1,6 @@
 """The board: one reading of journal, facts and jobs, with the state of every job. Writes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +10,11 @@ from tuneloop.experiment.expand import expected_jobs
 from tuneloop.experiment.read import Experiment, read_experiment
 from tuneloop.experiment.stamp import Stamps
 from tuneloop.experiment.store import Stored, all_specs, read_jobs
-from tuneloop.experiment.work import JobKey, JobSpec, Need, Token
-from tuneloop.jobs.executors import Executor
-from tuneloop.jobs.facts import Facts
+from tuneloop.experiment.work import JobKey, JobSpec, Need
+from tuneloop.jobs.executors.fleet import Fleet
+from tuneloop.jobs.facts import Attempt, Facts
 from tuneloop.jobs.journal import Journal
+from tuneloop.jobs.native import Native
 from tuneloop.jobs.state import GOING, Intent, JobStatus, fold, states
 
 
@@ -30,6 +31,12 @@ class Board:
     def going(self) -> list[JobStatus]:
         return [status for status in self.states.values() if status.state in GOING]
 
+    @property
+    def clusters(self) -> list[str]:
+        """The clusters of what goes, else of all jobs."""
+        keys = [status.key for status in self.going] or list(self.states)
+        return sorted({self.spec(key).shape.cluster for key in keys})
+
     @cached_property
     def _by_key(self) -> dict[JobKey, JobSpec]:
         return {spec.key: spec for spec in self.specs}
@@ -39,7 +46,7 @@ class Board:
 
 
 def read_board(
-    experiment: Experiment, executor: Executor, facts: Facts | None = None, *, citing: frozenset[Path] = frozenset()
+    experiment: Experiment, fleet: Fleet, facts: Facts | None = None, *, citing: frozenset[Path] = frozenset()
 ) -> Board:
     """Return the state of every scaffolded job. Raises InputError for a broken journal.
 
@@ -48,21 +55,45 @@ def read_board(
     layout = experiment.layout
     stored = read_jobs(layout)
     specs = all_specs(stored)
-    intent = fold(Journal(layout).read(), arrived=lambda token: executor.find(Token(token)) is not None)
+    intent = fold(Journal(layout).read(), arrived=lambda open_: fleet.find(open_.cluster, open_.token))
     expected = expected_jobs(experiment.design, experiment.runs)
     outdated = _outdated(experiment, stored, expected)
-    elsewhere = _elsewhere(experiment, specs, executor, citing | {layout.folder})
+    elsewhere = _elsewhere(experiment, specs, fleet, citing | {layout.folder})
+    facts = facts or Facts(layout)
+    scheduled = fleet.scheduled(item.cluster for item in intent.submissions.values())
+    # Schedulers first: a job that ends in between has its facts, the other way round it would have none.
+    answers = fleet.observe(_asked(specs, intent, facts.all(specs), scheduled)) if scheduled else {}
     found = states(
         specs,
         intent,
-        (facts or Facts(layout)).all(specs),
+        facts.all(specs),
         retries=experiment.design.policy.retries,
         outdated=outdated,
         elsewhere=elsewhere,
+        scheduled=scheduled,
+        answers=answers,
     )
     # A worker that was never asked to scaffold lacks nothing.
     missing = {key for key, backend in expected.items() if backend in stored and key not in found}
     return Board(specs, found, intent, outdated, frozenset(missing), elsewhere)
+
+
+def _asked(
+    specs: Sequence[JobSpec],
+    intent: Intent,
+    facts: Mapping[JobKey, Sequence[Attempt]],
+    scheduled: Collection[str],
+) -> dict[Native, str]:
+    """Return the jobs that a scheduler is asked about, each with the time of handing over: not what is verified."""
+    found: dict[Native, str] = {}
+    for spec in specs:
+        native = intent.native_of(spec.key)
+        token, _ = intent.latest.get(spec.key, (None, 0))
+        if native is None or token is None or native.cluster not in scheduled:
+            continue
+        if not any(item.verified and item.token == token for item in facts[spec.key]):
+            found[native] = intent.submissions[token].time
+    return found
 
 
 def _outdated(
@@ -80,7 +111,7 @@ def _outdated(
 
 
 def _elsewhere(
-    experiment: Experiment, specs: Sequence[JobSpec], executor: Executor, citing: frozenset[Path]
+    experiment: Experiment, specs: Sequence[JobSpec], fleet: Fleet, citing: frozenset[Path]
 ) -> dict[Need, JobStatus]:
     """Return the state of each job of another experiment that a job needs."""
     boards: dict[str, Board | str] = {}
@@ -88,7 +119,7 @@ def _elsewhere(
     for need in (need for spec in specs for need in spec.needs if need.experiment is not None):
         name = need.experiment or ""
         if name not in boards:
-            boards[name] = _board_of(experiment.path(name), executor, citing)
+            boards[name] = _board_of(experiment.path(name), fleet, citing)
         board = boards[name]
         if isinstance(board, str):
             status = JobStatus(need.job, "blocked", board)
@@ -98,12 +129,12 @@ def _elsewhere(
     return found
 
 
-def _board_of(folder: Path, executor: Executor, citing: frozenset[Path]) -> Board | str:
+def _board_of(folder: Path, fleet: Fleet, citing: frozenset[Path]) -> Board | str:
     """Return the board of another experiment, or why there is none."""
     if folder in citing:
         return "the experiments cite each other"
     try:
         other = read_experiment(folder)
-        return read_board(other, executor.beside(other.layout), citing=citing)
+        return read_board(other, fleet.beside(other.layout), citing=citing)
     except InputError as error:
         return error.problems[0].message

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuneloop.documents.config import Profile
 from tuneloop.documents.errors import BusyError, InputError, TuneloopError
 from tuneloop.documents.locks import exclusive
 from tuneloop.documents.logs import EventLog, timestamp, timestamp_ms
@@ -22,10 +21,12 @@ from tuneloop.experiment.read import Experiment, read_experiment
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, evaluation_of
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.claim import record_unclaimed
-from tuneloop.jobs.executors.local import Local, clean_environment, gpu_count
+from tuneloop.jobs.executors.fleet import fleet_of
+from tuneloop.jobs.executors.local import clean_environment, gpu_count
 from tuneloop.jobs.facts import Facts
 from tuneloop.jobs.going import remember_going
 from tuneloop.jobs.state import ENDED, JobStatus
+from tuneloop.jobs.submit import cancel
 from tuneloop.jobs.tables import counts, refresh_status
 
 _POLL_S = 0.1
@@ -58,7 +59,7 @@ class _Child:
 class Runner:
     def __init__(self, layout: Layout, slots: int) -> None:
         self.layout, self.slots = layout, slots
-        self.executor = Local(layout, "local", Profile())
+        self.fleet = fleet_of(layout)
         self.gpus = _devices()
         self.facts = Facts(layout)
         self.experiment = read_experiment(layout.folder)
@@ -72,10 +73,10 @@ class Runner:
         pause = _POLL_S
         while True:
             self._reap()
-            board = read_board(self._experiment(), self.executor, self.facts)
+            board = read_board(self._experiment(), self.fleet, self.facts)
             self._cancel(board)
-            changed = self._tell(board)
             started = self._start(board)
+            changed = self._tell(board)  # may wait for a person's editor
             if not board.going and not self.children:
                 return
             pause = _POLL_S if changed or started else min(pause * 1.5, _POLL_MOST_S)
@@ -92,10 +93,14 @@ class Runner:
 
     def _cancel(self, board: Board) -> None:
         """End what was asked to end after it had begun: its caller may have looked too early, or died."""
-        asked = [board.states[key] for key in board.intent.cancelled if key in board.states]
-        alive = [item for status in asked for item in status.attempts if item.alive and item.path not in self.asked]
-        self.executor.cancel(alive)
-        self.asked |= {item.path for item in alive}
+        found = [board.states[key] for key in board.intent.cancelled if key in board.states]
+        asked = [item for item in found if item.last and item.last.alive and item.last.path not in self.asked]
+        cancel([item for item in asked if self._mine(item)], self.fleet)
+        self.asked |= {item.last.path for item in asked if item.last}
+
+    def _mine(self, status: JobStatus) -> bool:
+        """Tell whether a job was handed to this runner, and not to a scheduler."""
+        return status.native is None or not self.fleet.scheduled([status.native.cluster])
 
     def _experiment(self) -> Experiment:
         """Read the design again; while a person is in the middle of an edit, the last good one holds."""
@@ -119,8 +124,10 @@ class Runner:
             time.sleep(0.05)
 
     def _start(self, board: Board) -> bool:
-        running = {key for key, status in board.states.items() if status.state == "running"} | set(self.children)
-        ready = [spec for spec in board.specs if board.states[spec.key].state == "queued" and spec.key not in running]
+        running = {key for key, status in board.states.items() if status.state == "running" and self._mine(status)}
+        running |= set(self.children)
+        mine = [spec for spec in board.specs if self._mine(board.states[spec.key])]
+        ready = [spec for spec in mine if board.states[spec.key].state == "queued" and spec.key not in running]
         # Evaluations first: they are short, and a first score says more than one more training under way.
         ready.sort(key=lambda spec: evaluation_of(spec.key) is None)
         free = max(0, self.slots - len(running))

@@ -1,4 +1,4 @@
-"""Job states: a pure function of the journal, the facts and what the executor says now.
+"""Job states: a pure function of the journal, the facts and what the scheduler says now.
 
 Every state of the vocabulary is decided here and nowhere else.
 """
@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tuneloop.documents.errors import InputError
-from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State
+from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State, Token
+from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.facts import Attempt
 from tuneloop.jobs.journal import Event
+from tuneloop.jobs.native import Native
 
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled", "blocked", "lost", "stale"})
 GOING: frozenset[State] = frozenset({"waiting", "queued", "running"})
@@ -21,9 +23,11 @@ class JobStatus:
     key: JobKey
     state: State
     reason: str = ""
-    token: str | None = None  # of its last submission
-    index: int = 0  # its place in that submission
+    token: Token | None = None  # of its last submission
+    index: int = 0  # its task in that submission
     attempts: tuple[Attempt, ...] = ()
+    native: Native | None = None  # what its cluster calls it, once that is known
+    answer: Answer | None = None  # what its scheduler says of it; None is no news
 
     @property
     def last(self) -> Attempt | None:
@@ -32,18 +36,27 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class Submission:
-    token: str
+    token: Token
     cluster: str
     keys: tuple[JobKey, ...]
+    tasks: tuple[int, ...]  # of an array, one a key
+    time: str  # when it was handed over
     state: Literal["open", "submitted", "refused"] = "open"
+    native: Native | None = None
+
+    def native_of(self, task: int) -> Native | None:
+        """Return the outside id of one of its jobs."""
+        if self.native is None or self.native.task is None:
+            return self.native
+        return self.native._replace(task=task)
 
 
 @dataclass
 class Intent:
     """The journal, folded: the last submission of each job, and which jobs were asked to end since."""
 
-    submissions: dict[str, Submission] = field(default_factory=dict)
-    latest: dict[JobKey, tuple[str, int]] = field(default_factory=dict)  # key -> token, index
+    submissions: dict[Token, Submission] = field(default_factory=dict)
+    latest: dict[JobKey, tuple[Token, int]] = field(default_factory=dict)  # key -> token, task
     cancelled: set[JobKey] = field(default_factory=set)
     runs: set[str] = field(default_factory=set)  # added and not retired
     dropped: set[str] = field(default_factory=set)  # retired and not added again
@@ -53,31 +66,40 @@ class Intent:
         """Submissions whose outcome is not on record: a command died between asking and hearing."""
         return [item for item in self.submissions.values() if item.state == "open"]
 
-    def submit(self, token: str) -> None:
+    def submit(self, token: Token, native: Native | None) -> None:
         """Count a submission as handed over: it is the last word on its jobs."""
-        submission = self.submissions[token] = replace(self.submissions[token], state="submitted")
-        for index, key in enumerate(submission.keys):
-            self.latest[key] = (token, index)
+        submission = self.submissions[token] = replace(self.submissions[token], state="submitted", native=native)
+        for key, task in zip(submission.keys, submission.tasks, strict=True):
+            self.latest[key] = (token, task)
             self.cancelled.discard(key)
 
+    def native_of(self, key: JobKey) -> Native | None:
+        """Return what the cluster of a job's last submission calls it."""
+        if key not in self.latest:
+            return None
+        token, task = self.latest[key]
+        return self.submissions[token].native_of(task)
 
-def fold(events: Sequence[Event], arrived: Callable[[str], bool] = lambda _token: False) -> Intent:
+
+def fold(events: Sequence[Event], arrived: Callable[[Submission], Native | None] = lambda _open: None) -> Intent:
     """Return what the journal asks for.
 
-    `arrived` tells whether the executor knows the token of a submission that is still open: a command that died
-    before it wrote `submitted` has handed its jobs over all the same.
+    `arrived` tells what became of a submission that is still open: a command that died before it wrote
+    `submitted` may have handed its jobs over all the same.
     """
     intent = Intent()
     for event in events:
         data = event.data
         if event.kind == "submitting":
             keys = tuple(JobKey(key) for key in data["keys"])
-            intent.submissions[data["token"]] = Submission(data["token"], data["cluster"], keys)
+            tasks = tuple(data.get("tasks") or range(len(keys)))
+            token = Token(data["token"])
+            intent.submissions[token] = Submission(token, data["cluster"], keys, tasks, event.time)
         elif event.kind in ("submitted", "refused") and data["token"] not in intent.submissions:
             message = f"event {event.seq} of the journal is about a submission that no line makes"
             raise InputError(message, hint="put the missing line back")
         elif event.kind == "submitted":
-            intent.submit(data["token"])
+            intent.submit(data["token"], Native(*data["native"]))
         elif event.kind == "refused":
             intent.submissions[data["token"]] = replace(intent.submissions[data["token"]], state="refused")
         elif event.kind == "added":
@@ -93,8 +115,9 @@ def fold(events: Sequence[Event], arrived: Callable[[str], bool] = lambda _token
         elif event.kind == "cancel-asked":
             intent.cancelled |= {JobKey(key) for key in data["keys"]}
     for submission in intent.open:
-        if arrived(submission.token):
-            intent.submit(submission.token)
+        native = arrived(submission)
+        if native is not None:
+            intent.submit(submission.token, native)
     return intent
 
 
@@ -106,11 +129,14 @@ def states(
     retries: int = 0,
     outdated: Collection[JobKey] = (),
     elsewhere: Mapping[Need, JobStatus] | None = None,
+    scheduled: Collection[str] = (),
+    answers: Mapping[Native, Answer] | None = None,
 ) -> dict[JobKey, JobStatus]:
     """Return the state of every job.
 
     `retries` is how often a job whose process vanished starts again by itself; `outdated` names the jobs whose
-    design changed after they were scaffolded; `elsewhere` holds the states of jobs of other experiments.
+    design changed after they were scaffolded; `elsewhere` holds the states of jobs of other experiments;
+    `scheduled` names the clusters whose scheduler has the word on its jobs, and `answers` what they say.
     """
     found: dict[JobKey, JobStatus] = {}
     by_key = {spec.key: spec for spec in specs}
@@ -124,7 +150,14 @@ def states(
         if spec.key not in found:
             needs = [(need.when, status) for need in spec.needs if (status := needed(need)) is not None]
             found[spec.key] = _state(
-                spec, intent, facts.get(spec.key, ()), needs, retries=retries, outdated=spec.key in outdated
+                spec,
+                intent,
+                facts.get(spec.key, ()),
+                needs,
+                answers or {},
+                scheduled=scheduled,
+                retries=retries,
+                outdated=spec.key in outdated,
             )
         return found[spec.key]
 
@@ -138,27 +171,38 @@ def _state(
     intent: Intent,
     all_attempts: Sequence[Attempt],
     needs: Sequence[tuple[str, JobStatus]],
+    answers: Mapping[Native, Answer],
     *,
+    scheduled: Collection[str],
     retries: int,
     outdated: bool,
 ) -> JobStatus:
     token, index = intent.latest.get(spec.key, (None, 0))
     # Results are collected anew for every submission; any other job is done once for all.
     attempts = tuple(item for item in all_attempts if spec.key != COLLECT or token is None or item.token == token)
+    native = intent.native_of(spec.key)
+    answer = None if native is None else answers.get(native)
 
     def status(state: State, reason: str = "") -> JobStatus:
-        return JobStatus(spec.key, state, reason, token, index, attempts)
+        return JobStatus(spec.key, state, reason, token, index, attempts, native, answer)
 
-    if any(attempt.alive for attempt in attempts):
-        return status("running", "asked to end" if spec.key in intent.cancelled else "")
+    asked = spec.key in intent.cancelled
+    # A scheduler knows better than a lock, which a process that a lost node left behind may hold for ever.
+    if any(attempt.alive for attempt in attempts) and answer is None:
+        return status("running", "asked to end" if asked else "")
     if any(attempt.verified and attempt.digest == spec.digest for attempt in attempts):
         return status("stale", "the design has changed since") if outdated else status("done")
+    if answer is not None and not answer.final:
+        return status(answer.state, "asked to end" if asked else answer.reason)
     if any(attempt.verified for attempt in attempts):
         if spec.key == COLLECT:
             return status("planned", "the report is older than the jobs")
         return status("stale", "made from other inputs")
+    if native is not None and native.cluster in scheduled:
+        own = [item for item in attempts if item.token == token]
+        return status(*(_no_news(own, needs, asked=asked) if answer is None else _ended(answer, own, asked=asked)))
     ours = [item for item in attempts if item.token == token or (token is None and item.digest == spec.digest)]
-    if spec.key in intent.cancelled:
+    if asked:
         return status("cancelled")
     if ours and ours[-1].code is not None:
         return status("failed", failure(ours[-1]))
@@ -167,6 +211,32 @@ def _state(
     if token is None:
         return status("planned", "the design has changed since it was scaffolded" if outdated else "")
     return status(*_waiting(needs, restarts=len(ours)))
+
+
+def _ended(answer: Answer, own: Sequence[Attempt], *, asked: bool) -> tuple[State, str]:
+    """Return the state of a job that its scheduler has done with and that is not verified."""
+    if asked and answer.state != "blocked":
+        return "cancelled", ""
+    if answer.state == "done":
+        return "lost", "its scheduler calls it completed, and there is no result"
+    if answer.state in ("failed", "lost") and _spoke(own):
+        # The job's own words say more than its exit code, and are there when its scheduler has forgotten it.
+        return "failed", failure(own[-1])
+    return answer.state, answer.reason
+
+
+def _no_news(own: Sequence[Attempt], needs: Sequence[tuple[str, JobStatus]], *, asked: bool) -> tuple[State, str]:
+    """Return the state of a job that its scheduler says nothing of: what its facts say, and never worse."""
+    if _spoke(own):
+        return "failed", failure(own[-1])
+    if own:
+        return "running", "asked to end" if asked else "no news from its cluster"
+    return ("queued", "asked to end") if asked else _waiting(needs, restarts=0)
+
+
+def _spoke(own: Sequence[Attempt]) -> bool:
+    """Tell whether a job ended by itself: one that a signal ended may start again."""
+    return bool(own) and own[-1].code is not None and own[-1].code not in _SIGNALS
 
 
 def _waiting(needs: Sequence[tuple[str, JobStatus]], restarts: int) -> tuple[State, str]:

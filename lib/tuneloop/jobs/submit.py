@@ -4,38 +4,69 @@ Two journal entries stand around every hand-over: `submitting` with a token that
 `submitted`. An entry left open by a crash is settled by asking the executor for the token.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from tuneloop.documents.errors import InputError
+from tuneloop.documents.errors import FailedError, InputError
 from tuneloop.experiment.work import JobKey, JobSpec, Token
-from tuneloop.jobs.batches import batches
-from tuneloop.jobs.executors import Executor
+from tuneloop.jobs.batches import After, Batch, Places, batches
+from tuneloop.jobs.executors import Order
+from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.journal import Event, Journal, Writer
-from tuneloop.jobs.state import fold
+from tuneloop.jobs.native import Native
+from tuneloop.jobs.state import JobStatus, fold
 
 
-def hand_over(
-    journal: Journal, executor: Executor, decide: Callable[[], Sequence[JobSpec]], plan: str, by: str
-) -> list[JobKey]:
+@dataclass(frozen=True)
+class Decision:
+    """What to hand over, as read under the lock."""
+
+    specs: Sequence[JobSpec]
+    going: Places = field(default_factory=dict)  # what was handed over before and has not ended
+    natives: Mapping[Token, Native] = field(default_factory=dict)  # of the submissions that `going` names
+    superseded: Sequence[Native] = ()  # still in a queue, and handed over anew
+
+
+@dataclass(frozen=True)
+class Handed:
+    keys: tuple[JobKey, ...]
+    refused: str | None = None  # why the rest was not taken
+
+
+def hand_over(journal: Journal, fleet: Fleet, decide: Callable[[], Decision], plan: str, by: str) -> Handed:
     """Hand over the jobs that `decide` returns when it reads the experiment under the lock.
 
-    `decide` raises when the plan that was consented to is no longer the one to make. Returns the keys.
+    `decide` raises when the plan that was consented to is no longer the one to make. A batch that is refused ends
+    the handing over; what was taken before goes on. Raises UnreachableError when a cluster does not answer: what
+    became of the last batch is settled by the next call.
     """
     with journal.writing() as writer:
-        settle(journal.read(), writer, executor)
-        specs = decide()
-        writer.append("consented", plan=plan, jobs=len(specs), by=by)
-        for batch in batches(specs, executor.limits.largest_array):
-            writer.append("submitting", token=batch.token, keys=batch.keys, cluster=executor.cluster)
-            native = executor.submit(batch)
+        settle(journal.read(), writer, fleet)
+        decision = decide()
+        natives = dict(decision.natives)
+        writer.append("consented", plan=plan, jobs=len(decision.specs), by=by)
+        _withdraw(decision.superseded, fleet)
+        keys: list[JobKey] = []
+        for batch in _batches(decision, fleet):
+            executor = fleet.of(batch.shape.cluster)
+            entry = {"keys": batch.keys, "tasks": batch.tasks, "cluster": executor.cluster}
+            writer.append("submitting", token=batch.token, **entry)
+            try:
+                native = executor.submit(batch, _orders(batch.after, natives))
+            except FailedError as error:
+                reason = error.problems[0].message
+                writer.append("refused", token=batch.token, reason=reason)
+                return Handed(tuple(keys), reason)
             writer.append("submitted", token=batch.token, native=native)
-    return [spec.key for spec in specs]
+            natives[batch.token] = native
+            keys += batch.keys
+    return Handed(tuple(keys))
 
 
-def settle(events: Sequence[Event], writer: Writer, executor: Executor) -> None:
-    """Close the submissions that a crash left open."""
+def settle(events: Sequence[Event], writer: Writer, fleet: Fleet) -> None:
+    """Close the submissions that a crash left open. Raises UnreachableError when a cluster does not answer."""
     for submission in fold(events).open:
-        native = executor.find(Token(submission.token))
+        native = fleet.of(submission.cluster).settle(submission.token)
         if native is None:
             writer.append("refused", token=submission.token, reason="never arrived")
         else:
@@ -46,3 +77,33 @@ def ask_to_cancel(journal: Journal, keys: Sequence[JobKey], by: str) -> None:
     if not keys:
         raise InputError("nothing to cancel", hint="`tuneloop status` shows what runs and waits")
     journal.append("cancel-asked", keys=keys, by=by)
+
+
+def cancel(statuses: Sequence[JobStatus], fleet: Fleet) -> None:
+    """Ask jobs to end, each cluster once. Raises UnreachableError."""
+    by_cluster: dict[str, list[JobStatus]] = {}
+    for status in statuses:
+        by_cluster.setdefault(status.native.cluster if status.native else "local", []).append(status)
+    for cluster, items in by_cluster.items():
+        fleet.of(cluster).cancel(items)
+
+
+def _batches(decision: Decision, fleet: Fleet) -> list[Batch]:
+    clusters = {spec.shape.cluster for spec in decision.specs}
+    largest = min((fleet.of(cluster).largest_array for cluster in clusters), default=1)
+    return batches(decision.specs, largest, decision.going)
+
+
+def _orders(after: Sequence[After], natives: Mapping[Token, Native]) -> list[Order]:
+    """Return what a batch waits for in outside ids: a task's own, or the whole submission's."""
+    found = []
+    for item in after:
+        native = natives[item.token]
+        whole = native.task is None or item.when != "ok"
+        found.append(Order(item.when, native._replace(task=None if whole else item.task)))
+    return found
+
+
+def _withdraw(natives: Sequence[Native], fleet: Fleet) -> None:
+    for cluster in {native.cluster for native in natives}:
+        fleet.of(cluster).withdraw([native for native in natives if native.cluster == cluster])

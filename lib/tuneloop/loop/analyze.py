@@ -45,7 +45,7 @@ def analyze(experiment: Experiment) -> Analyzed:
 
     layout = experiment.layout
     crew = Crew(experiment)
-    board = read_board(experiment, crew.executor())
+    board = read_board(experiment, crew.fleet())
     refuse_outdated(experiment, board)
     rows = collect_rows(experiment, board, crew)
     if not rows and not any(status.state in ENDED for status in board.states.values()):

@@ -49,7 +49,7 @@ def find_model(text: str, start: Path) -> Model:
     experiment = read_experiment(start / user_path(place))
     run_name, at, epoch = name.partition("@")
     run = experiment.run(run_name)
-    board = read_board(experiment, Crew(experiment).executor())
+    board = read_board(experiment, Crew(experiment).fleet())
     if run.kind == "train":
         return _trained(experiment, board, run, _epoch(experiment, run, epoch if at else None))
     if at:

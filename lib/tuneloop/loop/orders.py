@@ -10,9 +10,10 @@ from tuneloop.experiment.expand import Run
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.store import all_specs, read_jobs
 from tuneloop.experiment.work import JobSpec, Machine, Usage
-from tuneloop.jobs.executors import Executor, executor_for
+from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.executors.local import cpus_per_job, gpu_count
 from tuneloop.jobs.facts import Facts
+from tuneloop.jobs.slurm.site import site_of
 from tuneloop.workers import Order
 from tuneloop.workers import load as load_worker
 from tuneloop.workers.bridge import Remote
@@ -54,16 +55,18 @@ class Crew:
         except MissingError as error:
             raise MissingError(_placed(self.experiment, self._named_at(name), error)) from None
 
-    def executor(self) -> Executor:
-        return executor_for(self.experiment.layout, self.cluster, self.profile)
+    def fleet(self) -> Fleet:
+        return Fleet(self.experiment.layout, self.configuration)
 
     def machine(self, worker: str) -> Machine:
         python = self.profile.interpreter(worker)
+        scheduled = self.profile.executor == "slurm"
         return Machine(
             cluster=self.cluster,
-            gpus=min(1, gpu_count()),  # one job, one GPU
-            cpus=cpus_per_job(self.profile),
+            gpus=min(1, self.profile.gpus if scheduled else gpu_count()),  # one job, one GPU
+            cpus=self.profile.cpus if scheduled else cpus_per_job(self.profile),
             python=str(user_path(python)) if python else sys.executable,
+            site=site_of(self.profile),
         )
 
     def order(self, worker: str, trained: Sequence[JobSpec] = (), runs: Sequence[Run] | None = None) -> Order:

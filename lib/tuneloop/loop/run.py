@@ -15,12 +15,14 @@ from tuneloop.documents.shell import typed
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State, run_of
+from tuneloop.jobs.batches import Place
 from tuneloop.jobs.board import Board, read_board
-from tuneloop.jobs.executors import Executor
+from tuneloop.jobs.executors.fleet import Fleet, fleet_of
 from tuneloop.jobs.executors.local import gpu_count
 from tuneloop.jobs.journal import Journal
 from tuneloop.jobs.state import ENDED, GOING, JobStatus
-from tuneloop.jobs.submit import ask_to_cancel, hand_over
+from tuneloop.jobs.submit import Decision, ask_to_cancel, hand_over
+from tuneloop.jobs.submit import cancel as cancel_jobs
 from tuneloop.workers.wording import counted
 
 
@@ -73,8 +75,9 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
         # New results make the old report stale.
         picked |= {COLLECT} & {spec.key for spec in board.specs}
     jobs = tuple(spec for spec in board.specs if spec.key in picked)
-    _refuse_missing_nodes(experiment, jobs)
-    _refuse_missing_gpus(experiment, jobs)
+    here = _on_this_machine(experiment, jobs)
+    _refuse_missing_nodes(experiment, here)
+    _refuse_missing_gpus(experiment, here)
     left = tuple(
         status
         for key, status in board.states.items()
@@ -95,28 +98,57 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
     )
 
 
-def start(experiment: Experiment, executor: Executor, plan: Plan, choice: Choice = FRESH, *, by: str) -> list[JobKey]:
+def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRESH, *, by: str) -> list[JobKey]:
     """Hand the plan's jobs over and make sure that something runs them; return their keys.
 
-    Raises InputError when the plan has changed since, or does not fit the budget.
+    Raises InputError when the plan has changed since, or does not fit the budget; FailedError when a scheduler
+    did not take all of them: what it took goes on.
     """
     _refuse_budget(experiment, plan)
 
-    def decide() -> Sequence[JobSpec]:
-        now = plan_run(experiment, read_board(experiment, executor), choice)
+    def decide() -> Decision:
+        board = read_board(experiment, fleet)
+        now = plan_run(experiment, board, choice)
         if now.id != plan.id:
             hint = "look at the new plan with `--dry-run`"
             raise InputError(f"the plan has changed: it is {now.id}, not {plan.id}", hint=hint)
         # Again, under the lock: another command may have spent what was left.
         _refuse_budget(experiment, now)
-        return now.jobs
+        return _decision(board, now.jobs)
 
-    handed = hand_over(Journal(experiment.layout), executor, decide, plan.id, by) if plan.jobs else []
-    if handed:
-        log = EventLog(experiment.layout.folder, "run-experiment")
-        log.event(f"plan {plan.id}: {len(handed)} jobs handed over to {executor.cluster} by {by}")
-    executor.start()
-    return handed
+    if not plan.jobs:
+        fleet.start(read_board(experiment, fleet).clusters)
+        return []
+    handed = hand_over(Journal(experiment.layout), fleet, decide, plan.id, by)
+    clusters = sorted({spec.shape.cluster for spec in plan.jobs})
+    log = EventLog(experiment.layout.folder, "run-experiment")
+    log.event(f"plan {plan.id}: {len(handed.keys)} jobs handed over to {' and '.join(clusters)} by {by}")
+    fleet.start(clusters)
+    if handed.refused is not None:
+        log.event(f"{len(plan.jobs) - len(handed.keys)} jobs were refused: {handed.refused}")
+        raise FailedError(
+            f"{len(handed.keys)} of {len(plan.jobs)} jobs were handed over; then: {handed.refused}",
+            hint=f"what was taken goes on; `tuneloop run-experiment {typed(experiment.layout.folder)}` goes on as well",
+        )
+    return list(handed.keys)
+
+
+def _decision(board: Board, specs: Sequence[JobSpec]) -> Decision:
+    """Return what to hand over, and what of earlier submissions it waits for or takes the place of."""
+    anew = {spec.key for spec in specs}
+    own = [status for status in board.going if status.key not in anew and status.native and status.token]
+    going: dict[tuple[str | None, JobKey], Place] = {}
+    natives = {}
+    for experiment, key, status in [
+        *((None, status.key, status) for status in own),
+        *((need.experiment, need.job, status) for need, status in board.elsewhere.items() if status.state in GOING),
+    ]:
+        if status.native and status.token:
+            going[experiment, key] = Place(status.token, status.index)
+            natives[status.token] = status.native
+    queued = [board.states[key] for key in anew]
+    superseded = [item.native for item in queued if item.native and item.answer and not item.answer.final]
+    return Decision(specs, going, natives, superseded)
 
 
 def plan_cancel(experiment: Experiment, board: Board, runs: Sequence[str]) -> list[JobStatus]:
@@ -130,13 +162,12 @@ def plan_cancel(experiment: Experiment, board: Board, runs: Sequence[str]) -> li
     return [status for status in board.going if status.key in wanted]
 
 
-def cancel(experiment: Experiment, executor: Executor, runs: Sequence[str], *, by: str) -> list[JobKey]:
+def cancel(experiment: Experiment, fleet: Fleet, runs: Sequence[str], *, by: str) -> list[JobKey]:
     """Ask the jobs of the runs (all without any) to end; return their keys. Raises InputError when none goes."""
-    keys = [status.key for status in plan_cancel(experiment, read_board(experiment, executor), runs)]
+    keys = [status.key for status in plan_cancel(experiment, read_board(experiment, fleet), runs)]
     ask_to_cancel(Journal(experiment.layout), keys, by)
     # Read again: a job may have begun since. One that begins later still is ended by the runner.
-    going = read_board(experiment, executor).going
-    executor.cancel([item for status in going if status.key in keys for item in status.attempts if item.alive])
+    cancel_jobs([status for status in read_board(experiment, fleet).going if status.key in keys], fleet)
     EventLog(experiment.layout.folder, "run-experiment").event(f"asked to cancel {len(keys)} jobs")
     return keys
 
@@ -156,10 +187,10 @@ def refuse_unstarted(experiment: Experiment, board: Board) -> None:
         raise InputError(Problem("nothing was handed over yet", experiment.layout.summary, hint=hint))
 
 
-def refuse_stopped(experiment: Experiment, board: Board, executor: Executor) -> None:
+def refuse_stopped(experiment: Experiment, board: Board, fleet: Fleet) -> None:
     """Raise FailedError when jobs wait and nothing will ever start them."""
     running = any(status.state == "running" for status in board.going)
-    if board.going and not running and not executor.alive():
+    if board.going and not running and not fleet.alive(board.clusters):
         said = experiment.layout.runner_log.read_text(errors="replace").strip().splitlines()
         why = f"; it said last: {said[-1]}" if said else ""
         raise FailedError(
@@ -197,13 +228,19 @@ def _refuse_missing_elsewhere(experiment: Experiment, board: Board, chosen: set[
             raise InputError(experiment.problem(("model",), message, f"`tuneloop {verb}` first"))
 
 
+def _on_this_machine(experiment: Experiment, jobs: Sequence[JobSpec]) -> list[JobSpec]:
+    """Return the jobs that no scheduler takes; one refuses by itself what its nodes do not have."""
+    scheduled = fleet_of(experiment.layout).scheduled({job.shape.cluster for job in jobs})
+    return [job for job in jobs if job.shape.cluster not in scheduled]
+
+
 def _refuse_missing_nodes(experiment: Experiment, jobs: Sequence[JobSpec]) -> None:
     """Raise MissingError before a job that wants several machines is started on this one."""
     most = max(jobs, key=lambda job: job.shape.nodes, default=None)
     if most is None or most.shape.nodes == 1:
         return
     again = f"`tuneloop scaffold-experiment {typed(experiment.layout.folder)}`"
-    message = f"{most.key} wants {most.shape.nodes} nodes, and `{experiment.design.cluster}` is one machine"
+    message = f"{most.key} wants {most.shape.nodes} nodes, and `{most.shape.cluster}` is one machine"
     hint = f"set `nodes: 1`, then {again}; or let `cluster` name one that has them"
     raise MissingError(experiment.problem(("cluster",), message, hint))
 

@@ -25,7 +25,7 @@ from tuneloop.experiment.stamp import Stamps
 from tuneloop.experiment.store import Stored, all_specs, read_jobs, write_jobs
 from tuneloop.experiment.work import COLLECT, Estimate, File, JobSpec, Need, Scaffolded, Setting, Shape, evaluation_of
 from tuneloop.jobs.board import read_board
-from tuneloop.jobs.executors import Executor
+from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.facts import Facts
 from tuneloop.jobs.journal import Journal
 from tuneloop.jobs.state import fold
@@ -113,8 +113,8 @@ def write_scaffold(plan: ScaffoldPlan, crew: Crew, replace: Sequence[str] = ()) 
     Raises InputError when results from other inputs stand in the way and their run is not in `replace`.
     """
     layout = plan.experiment.layout
-    executor = crew.executor()
-    _refuse_changes(plan, replace, executor)
+    fleet = crew.fleet()
+    _refuse_changes(plan, replace, fleet)
     replaced = [job for changed in plan.changed for job in changed.jobs]
     if replaced:
         # Before the act: killed in between, the jobs are stale still and the same command goes on.
@@ -126,7 +126,7 @@ def write_scaffold(plan: ScaffoldPlan, crew: Crew, replace: Sequence[str] = ()) 
     written = {name: _write_worker(plan, name, item) for name, item in plan.workers.items()}
     _record_runs(layout)
     write_manifest(plan.experiment, plan.versions)
-    refresh_status(layout, read_board(plan.experiment, executor))
+    refresh_status(layout, read_board(plan.experiment, fleet))
     return written
 
 
@@ -251,14 +251,14 @@ def _mapping(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _refuse_changes(plan: ScaffoldPlan, replace: Sequence[str], executor: Executor) -> None:
+def _refuse_changes(plan: ScaffoldPlan, replace: Sequence[str], fleet: Fleet) -> None:
     summary, folder = plan.experiment.layout.summary, typed(plan.experiment.layout.folder)
     left = [changed for changed in plan.changed if changed.run not in replace]
     if left:
         options = " ".join(f"--replace {changed.run}" for changed in plan.changed)
         hint = f"`tuneloop scaffold-experiment {folder} {options}` sets them aside; or give the runs other names"
         raise InputError([Problem(str(changed), summary, hint=hint) for changed in left])
-    going = {status.key for status in read_board(plan.experiment, executor).going}
+    going = {status.key for status in read_board(plan.experiment, fleet).going}
     busy = [job.key for changed in plan.changed for job in changed.jobs if job.key in going]
     if busy:
         message = f"{len(busy)} jobs to be replaced are still going, such as `{busy[0]}`"

@@ -58,8 +58,7 @@ def find_experiments(start: Path) -> Iterator[tuple[Path, Experiment | TuneloopE
 
 def board_counts(experiment: Experiment) -> Mapping[str, int]:
     return {
-        str(state): number
-        for state, number in counts(read_board(experiment, Crew(experiment).executor()).states).items()
+        str(state): number for state, number in counts(read_board(experiment, Crew(experiment).fleet()).states).items()
     }
 
 

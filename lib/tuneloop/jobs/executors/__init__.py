@@ -1,37 +1,48 @@
 """Executors: what runs jobs. One module each, all of one shape."""
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from tuneloop.documents.config import Profile
-from tuneloop.documents.errors import MissingError
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import Token
+from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.batches import Batch
-from tuneloop.jobs.facts import Attempt
+from tuneloop.jobs.native import Native
+from tuneloop.jobs.state import JobStatus
 
 
-class Native(NamedTuple):
-    """An outside id; `task` is the place in an array."""
+class Order(NamedTuple):
+    """What a batch waits for, in outside ids; without a task, the whole submission."""
 
-    cluster: str
-    id: str
-    task: int | None = None
-
-
-class Limits(NamedTuple):
-    largest_array: int
+    when: str  # ok, any or each, as in `batches.After`
+    native: Native
 
 
 class Executor(Protocol):
     cluster: str
-    limits: Limits
+    largest_array: int
 
-    def submit(self, batch: Batch) -> Native:
-        """Hand a batch over. Called again for a token only after `find` said None."""
+    def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
+        """Hand a batch over. Called again for a token only after `settle` said None.
+
+        Raises FailedError when it is refused, and UnreachableError when nobody knows what became of it.
+        """
 
     def find(self, token: Token) -> Native | None:
-        """Return what became of a token that was being handed over when the command died."""
+        """Return what became of a token that was being handed over when the command died. Changes nothing."""
+
+    def settle(self, token: Token) -> Native | None:
+        """As `find`; when the answer is None, the token will never arrive. Raises UnreachableError."""
+
+    def observe(self, jobs: Mapping[Native, str]) -> Mapping[Native, Answer]:
+        """Return what is known of jobs, by outside id and the time of handing over; one that is absent is no news."""
+
+    def withdraw(self, jobs: Sequence[Native]) -> None:
+        """Take jobs back that have not begun. Raises UnreachableError."""
+
+    def cancel(self, jobs: Sequence[JobStatus]) -> None:
+        """Ask jobs to end. Raises UnreachableError."""
 
     def alive(self) -> bool:
         """Tell whether something will start the jobs that are queued here."""
@@ -39,20 +50,16 @@ class Executor(Protocol):
     def start(self) -> None:
         """Make sure that something will. Safe to call at any time."""
 
-    def cancel(self, attempts: Collection[Attempt]) -> None:
-        """Ask running attempts to end."""
-
-    def beside(self, layout: Layout) -> "Executor":
-        """Return the same executor for another experiment."""
-
 
 def executor_for(layout: Layout, cluster: str, profile: Profile) -> Executor:
-    """Return the executor of a cluster profile for one experiment. Raises MissingError for an unknown kind."""
-    if profile.executor == "local":
-        from tuneloop.jobs.executors.local import Local
+    """Return the executor of a cluster profile for one experiment."""
+    if profile.executor == "slurm":
+        from tuneloop.jobs.executors.slurm import Slurm
 
-        return Local(layout, cluster, profile)
-    raise MissingError(f"no executor `{profile.executor}`")
+        return Slurm(layout, cluster, profile)
+    from tuneloop.jobs.executors.local import Local
+
+    return Local(layout, cluster, profile)
 
 
-__all__ = ["Executor", "Limits", "Native", "executor_for"]
+__all__ = ["Answer", "Executor", "Native", "Order", "executor_for"]

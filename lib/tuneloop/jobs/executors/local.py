@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,19 +18,21 @@ from tuneloop.documents.locks import is_held
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import Token
 from tuneloop.jobs.batches import Batch
-from tuneloop.jobs.executors import Limits, Native
+from tuneloop.jobs.executors import Answer, Native, Order
 from tuneloop.jobs.facts import Attempt
+from tuneloop.jobs.state import JobStatus
 
 _MOST_SLOTS = 4  # jobs at once without a GPU: more of them fight for memory bandwidth
 
 
 class Local:
-    limits = Limits(largest_array=100_000)
+    largest_array = 100_000
 
     def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
         self.layout, self.cluster, self.profile = layout, cluster, profile
 
-    def submit(self, batch: Batch) -> Native:
+    def submit(self, batch: Batch, after: Sequence[Order]) -> Native:  # noqa: ARG002
+        """Put the batch where the runner finds it, which reads by itself what a job waits for."""
         value = {"token": batch.token, "keys": batch.keys, "scripts": batch.scripts}
         write_json(self.layout.submissions / f"{batch.token}.json", value)
         return Native(self.cluster, batch.token)
@@ -38,6 +40,15 @@ class Local:
     def find(self, token: Token) -> Native | None:
         known = (self.layout.submissions / f"{token}.json").is_file()
         return Native(self.cluster, token) if known else None
+
+    settle = find  # whoever died before the file was there will not write it any more
+
+    def observe(self, jobs: Mapping[Native, str]) -> Mapping[Native, Answer]:  # noqa: ARG002
+        """Return nothing: here a held lock says what lives."""
+        return {}
+
+    def withdraw(self, jobs: Sequence[Native]) -> None:
+        """Do nothing: the runner starts what was handed over last."""
 
     def alive(self) -> bool:
         return is_held(self.layout.runner_lock)
@@ -59,13 +70,10 @@ class Local:
                 env=clean_environment(),
             )
 
-    def cancel(self, attempts: Collection[Attempt]) -> None:
-        for attempt in attempts:
+    def cancel(self, jobs: Sequence[JobStatus]) -> None:
+        for attempt in (item for job in jobs for item in job.attempts if item.alive):
             if is_held(attempt.path / "lock"):
                 _ask_to_end(attempt)
-
-    def beside(self, layout: Layout) -> "Local":
-        return Local(layout, self.cluster, self.profile)
 
 
 def _ask_to_end(attempt: Attempt) -> None:

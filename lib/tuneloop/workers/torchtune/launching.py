@@ -11,8 +11,8 @@ from tuneloop.experiment.work import Shape
 from tuneloop.workers.torchtune.settings import Resolved
 
 # Ports for launchers to meet at, by the job's id: below those that Linux hands out by itself (from 32768), above
-# those of most services. Jobs on one node whose ids are equal in the last four digits are next to impossible.
-_FIRST_PORT, _PORTS = 20_000, 10_000
+# those of most services. Jobs that share a node have ids near each other.
+_FIRST_PORT, _PORTS = 30_000, 2_500
 
 
 def by_hand(resolved: Resolved) -> str:

@@ -1,0 +1,82 @@
+"""The SLURM executor: the scheduler waits, orders, starts and puts back; nothing of ours stays alive for it."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from tuneloop.documents.cache import clusters_folder
+from tuneloop.documents.config import Profile
+from tuneloop.documents.errors import UnreachableError
+from tuneloop.documents.files import write_text
+from tuneloop.documents.logs import seconds
+from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.work import Token
+from tuneloop.jobs.batches import Batch
+from tuneloop.jobs.executors import Answer, Native, Order
+from tuneloop.jobs.slurm import handing
+from tuneloop.jobs.slurm.snapshot import Snapshot
+from tuneloop.jobs.slurm.wrapper import is_array, render
+from tuneloop.jobs.state import JobStatus
+from tuneloop.jobs.transport import Here, Transport
+
+_RESUMES = 3  # times that a job goes on after its time limit
+_MOST_IDS = 500  # in one call of scancel
+
+
+class Slurm:
+    def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
+        self.layout, self.cluster, self.profile = layout, cluster, profile
+        self.largest_array = profile.limits.array
+        self.transport: Transport = Here()
+        # Profiles of one cluster share one picture of its queue.
+        reached = os.environ.get("SLURM_CONF", "here")
+        self.snapshot = Snapshot(reached, self.transport, clusters_folder())
+        self.changed = False  # by this process, so that the picture is worth renewing
+
+    @property
+    def folder(self) -> str:
+        """The folder of the submissions, as the cluster sees it."""
+        return str(self.layout.submissions)
+
+    def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
+        text = render(batch, after, self.profile, self.layout.name, resumes=_RESUMES)
+        write_text(self.layout.submissions / f"{batch.token}.slurm", text)
+        number = handing.submit(self.transport, self.folder, batch.token)
+        self.changed = True
+        return Native(self.cluster, number, 0 if is_array(batch) else None)
+
+    def find(self, token: Token) -> Native | None:
+        return self._native(token, handing.looked_up(self.transport, self.folder, token))
+
+    def settle(self, token: Token) -> Native | None:
+        return self._native(token, handing.given_up(self.transport, self.folder, token))
+
+    def observe(self, jobs: Mapping[Native, str]) -> Mapping[Native, Answer]:
+        times = {native: seconds(time) for native, time in jobs.items()}
+        return self.snapshot.answers(times, fresh=self.changed)
+
+    def withdraw(self, jobs: Sequence[Native]) -> None:
+        self._scancel(jobs, "--state=PENDING")
+
+    def cancel(self, jobs: Sequence[JobStatus]) -> None:
+        self._scancel([job.native for job in jobs if job.native is not None])
+
+    def alive(self) -> bool:
+        return True
+
+    def start(self) -> None:
+        """Do nothing: the scheduler starts what may start."""
+
+    def _native(self, token: Token, number: str | None) -> Native | None:
+        if number is None:
+            return None
+        script = self.layout.submissions / f"{token}.slurm"
+        array = "#SBATCH --array=" in script.read_text()
+        return Native(self.cluster, number, 0 if array else None)
+
+    def _scancel(self, jobs: Sequence[Native], *options: str) -> None:
+        names = [job.id if job.task is None else f"{job.id}_{job.task}" for job in jobs]
+        for start in range(0, len(names), _MOST_IDS):
+            called = self.transport.call(["scancel", "--quiet", *options, *names[start : start + _MOST_IDS]])
+            if called.code != 0:
+                raise UnreachableError(f"scancel failed: {called.err.strip()}", hint="run the same command again")
+        self.changed = True

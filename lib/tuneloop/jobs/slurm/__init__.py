@@ -1,0 +1,1 @@
+"""What knows SLURM: its scripts, its answers, handing over exactly once. The executor puts them together."""

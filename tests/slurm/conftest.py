@@ -1,0 +1,38 @@
+"""Fixtures of the SLURM tests: development clusters, each brought up when a test first asks for it.
+
+They live as long as the test process. A test that breaks one calls `restore`, or breaks it inside `stopped`.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from slurm_cluster import DevCluster, Place, script
+
+
+def _cluster(*options: str) -> Iterator[DevCluster]:
+    place = Place()
+    try:
+        cluster = DevCluster(place, *options)
+        yield cluster
+    finally:
+        script("down", "--purge", "--folder", place.folder)
+        place.free()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[DevCluster]:
+    """Three nodes with accounting."""
+    yield from _cluster("--name", "first")
+
+
+@pytest.fixture(scope="session")
+def bare_cluster() -> Iterator[DevCluster]:
+    """Three nodes without accounting: sacct answers nothing."""
+    yield from _cluster("--name", "bare", "--no-accounting")
+
+
+@pytest.fixture(scope="session")
+def second_cluster() -> Iterator[DevCluster]:
+    """Two nodes with accounting, beside `cluster`."""
+    yield from _cluster("--name", "second", "--nodes", "2")
