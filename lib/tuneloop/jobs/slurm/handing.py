@@ -15,7 +15,7 @@ exec 9>"$2.lock" && flock 9 || exit
 [ ! -e "$2.refused" ] || { echo "submission $2 was given up" >&2; exit 1; }
 if [ ! -s "$2.id" ]; then
   unset LC_ALL SLURM_TIME_FORMAT
-  id=$(sbatch --parsable "$2.slurm") || exit
+  id=$(sbatch --parsable "$2.slurm" </dev/null) || exit
   printf '%s\\n' "$id" >"$2.id.new" && mv "$2.id.new" "$2.id" || exit
 fi
 cat "$2.id"
@@ -44,7 +44,7 @@ def submit(transport: Transport, folder: str, token: Token) -> str:
 
     Raises FailedError with what sbatch said when it refuses, UnreachableError when nobody knows what became of it.
     """
-    called = transport.call(["sh", "-c", _SUBMIT, "sh", folder, token])
+    called = transport.call(["sh", "-s", "--", folder, token], stdin=_SUBMIT)
     if called.code != 0:
         said = called.err.strip() or f"sbatch ended with {called.code}"
         if any(words in said for words in _NO_ANSWER):
@@ -61,7 +61,7 @@ def given_up(transport: Transport, folder: str, token: Token) -> str | None:
 
     A job that was handed over while its id was not yet written is known to the queue by its comment alone.
     """
-    called = transport.call(["sh", "-c", _GIVE_UP, "sh", folder, token])
+    called = transport.call(["sh", "-s", "--", folder, token], stdin=_GIVE_UP)
     if called.code != 0:
         raise UnreachableError(f"no news of submission {token}: {_last(called.err)}", hint="run the same command again")
     return _id(called) or by_comment(transport, token)

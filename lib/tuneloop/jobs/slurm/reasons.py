@@ -128,7 +128,7 @@ def _limit(limit: re.Match[str]) -> str:
     if limit["span"]:
         what = f"minutes of {what}"
     if limit["kind"] == "Min":
-        return f"asks for less {what} than {owner} wants"
+        return f"{owner} wants more {what} than it asks for"
     if limit["kind"] == "Grp":
         if limit["span"] == "Minutes":
             return f"{owner} has used up its {what}"

@@ -52,7 +52,8 @@ def _options(batch: Batch, after: Sequence[Order], profile: Profile, name: str) 
         options["dependency"] = ",".join(f"{_KINDS[item.when]}:{_id(item)}" for item in after)
         # A job that can never start would wait for ever; the one that collects takes every end.
         options["kill-on-invalid-dep"] = "no" if batch.keys[0] == COLLECT else "yes"
-    options["signal"] = f"B:USR1@{profile.signal_s}"
+    # A short job keeps most of its time.
+    options["signal"] = f"B:USR1@{min(profile.signal_s, batch.shape.minutes * 60 // 4)}"
     if profile.mail is not None:
         options |= {"mail-user": profile.mail.to, "mail-type": ",".join(_MAIL[item] for item in profile.mail.on)}
     lines = directives(f"{name}-{kind}", batch.shape, site_of(profile))
