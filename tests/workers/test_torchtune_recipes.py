@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torchtune_case as case
 
+import torchtune_case as case
 from tuneloop.documents.schema import validate
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.design import Method
