@@ -96,7 +96,7 @@ def test_two_nodes_train_what_one_does(trained: dict[str, Path]) -> None:
 
 
 def launchers(attempt: Path) -> list[int]:
-    return [pid for pid, argv in case.processes_of(attempt).items() if b"/tune\0run\0" in argv]
+    return [pid for pid, argv in case.processes_of(attempt).items() if b"bin/tune\0run\0" in argv]
 
 
 @pytest.mark.parametrize("fault", ["a launcher is killed", "the job is cancelled"])
