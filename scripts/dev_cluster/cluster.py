@@ -203,10 +203,11 @@ def _make_database(folder: Path, lock: int) -> None:
     _put(folder / "init.sql", _SQL.encode())
     if (folder / "database").exists():
         return
-    beside = folder / "database.new"
+    beside, temporary = folder / "database.new", folder / "database.tmp"
     shutil.rmtree(beside, ignore_errors=True)
+    temporary.mkdir(exist_ok=True)  # in a common one, two clusters that are made at once meet under one name
     made = call(
-        folder, "mariadb-install-db", *_DATABASE, f"--user={user_name()}", f"--datadir={beside}",
+        folder, "mariadb-install-db", *_DATABASE, f"--user={user_name()}", f"--datadir={beside}", f"--tmpdir={temporary}",
         "--skip-test-db", "--auth-root-authentication-method=normal", seconds=120, lock=lock,
     )  # fmt: skip
     if made.returncode != 0:
