@@ -207,8 +207,8 @@ def _make_database(folder: Path, lock: int) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     temporary.mkdir(exist_ok=True)  # in a common one, two clusters that are made at once meet under one name
     made = call(
-        folder, "mariadb-install-db", *_DATABASE, f"--user={user_name()}", f"--datadir={beside}", f"--tmpdir={temporary}",
-        "--skip-test-db", "--auth-root-authentication-method=normal", seconds=120, lock=lock,
+        folder, "mariadb-install-db", *_DATABASE, f"--user={user_name()}", f"--datadir={beside}",
+        f"--tmpdir={temporary}", "--skip-test-db", "--auth-root-authentication-method=normal", seconds=120, lock=lock,
     )  # fmt: skip
     if made.returncode != 0:
         raise ClusterError(f"mariadb-install-db failed\n{(made.stdout + made.stderr).strip()[-400:]}")
