@@ -155,7 +155,7 @@ def test_down_ends_jobs_and_daemons_and_purge_leaves_no_trace(place: Place) -> N
     cluster = DevCluster(place)
     job = cluster.sbatch(wrap="sleep 1000 & sleep 1000")
     cluster.wait_state(job, "RUNNING")
-    assert "slurmstepd" in processes(place.folder).values()
+    until(lambda: "slurmstepd" in processes(place.folder).values(), what="the job's first step")
     script("down", "--folder", place.folder)
     assert processes(place.folder) == {}
     assert script("status", "--folder", place.folder, check=False).returncode == 3
@@ -169,6 +169,7 @@ def test_down_ends_what_a_lost_node_and_a_lost_controller_left_running(place: Pl
     script("up", *options(place))
     cluster = DevCluster(place)
     cluster.wait_state(cluster.sbatch(wrap="setsid sleep 1000 & sleep 1000"), "RUNNING")
+    until(lambda: "sleep" in processes(place.folder).values(), what="the job's process")
     for daemon in ("slurmd:n1", "slurmctld"):
         cluster.stop(daemon, kill=True)
     steps = [pid for pid, name in processes(place.folder).items() if name == "slurmstepd"]
@@ -289,8 +290,15 @@ def test_up_killed_anywhere_can_be_followed_by_up_or_by_down(place: Place, trace
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trace", ["database.new/mysql", "run/mariadbd.pid", "run/slurmdbd.pid"])
-@pytest.mark.parametrize("verbs", [["up", "down"], ["down"]], ids=["up", "down"])
+@pytest.mark.parametrize(
+    ("trace", "verbs"),
+    [
+        ("database.new/mysql", ["up", "down"]),
+        ("database.new/mysql", ["down"]),
+        ("run/mariadbd.pid", ["down"]),
+        ("run/slurmdbd.pid", ["up", "down"]),
+    ],
+)
 def test_up_killed_while_accounting_is_made_can_be_followed_too(place: Place, trace: str, verbs: list[str]) -> None:
     kill_up(place, trace, "--accounting")
     _finish(place, verbs)
@@ -317,6 +325,7 @@ def test_down_killed_at_any_moment_can_be_followed_by_up_or_by_down(place: Place
     assert not place.folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else; for others, all tests are this one")
 def test_a_person_who_is_not_root_has_a_cluster_too(place: Place) -> None:
     with tempfile.TemporaryDirectory(prefix="tl-", dir="/tmp") as text:
