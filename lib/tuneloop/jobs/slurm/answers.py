@@ -213,9 +213,10 @@ def from_accounting(row: AccountRow, name: Callable[[int], str | None]) -> Answe
     if row.state == "FAILED":
         return Answer("failed", _failure(row), final=True)
     if row.state == "CANCELLED":
-        if row.by is None:  # nobody did: SLURM gave up on what it needs
-            return Answer("blocked", NEVER, final=True)
-        return Answer("cancelled", f"by {name(row.by) or f'user {row.by}'}", final=True)
+        if row.by is not None:
+            return Answer("cancelled", f"by {name(row.by) or f'user {row.by}'}", final=True)
+        # Nobody is on record. What never began was given up by SLURM; what began was ended while it was starting.
+        return Answer("blocked", NEVER, final=True) if row.start is None else Answer("cancelled", "", final=True)
     return Answer(meaning.state, meaning.words, final=True)
 
 

@@ -162,6 +162,7 @@ class Snapshot:
 
     def _look(self, memory: Memory, queue: Mapping[Place, QueueRow], now: float) -> None:
         wanting: dict[str, QueueRow | None] = {}
+        arrays = {job for job, _ in queue}
         for key, known in memory.jobs.items():
             row = row_of(queue, place_of(key))
             if row is not None:
@@ -177,7 +178,10 @@ class Snapshot:
                 told = None
             if known.in_accounting(told, row, self._name) or row is not None:
                 continue
-            if answered:
+            job, task = place_of(key)
+            if answered and task is not None and told is None and job in arrays:
+                known.is_taken_out(now)
+            elif answered:
                 known.is_missing(now, patience=GRACE_S if told is None else RUNAWAY_S, accounted=accounted)
             else:
                 known.missing = None
