@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from tuneloop_echo.training import BEHAVIOUR, inputs, subject, versions
@@ -130,7 +131,8 @@ def _job(
 ) -> tuple[JobSpec, list[File]]:
     from tuneloop.experiment.identity import digest
     from tuneloop.experiment.script import Script, render
-    from tuneloop.experiment.work import File, JobSpec, Shape, eval_key
+    from tuneloop.experiment.shapes import shape_of
+    from tuneloop.experiment.work import Estimate, File, JobSpec, eval_key
 
     folder = layout.run(run.name)
     model, identity, need = _subject(order, layout, run, epoch)
@@ -147,7 +149,8 @@ def _job(
         **behaviour,
     }
     script_path = folder.eval_script(evaluation.name, epoch)
-    shape = Shape(order.machine.cluster, cpus=1, memory_mb=64, minutes=int(behaviour["minutes"]))
+    asked = shape_of(Estimate(float(behaviour["seconds"]), 64, 0.0), order.machine, gpus=0)
+    shape = replace(asked, cpus=1, minutes=int(behaviour["minutes"]))
     spec = JobSpec(
         key=eval_key(run.name, epoch, evaluation.name),
         worker="echo-eval",

@@ -9,6 +9,7 @@ from tuneloop.experiment.expand import Run
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.layout import Layout, RunLayout
 from tuneloop.experiment.script import Script, render
+from tuneloop.experiment.shapes import shape_of
 from tuneloop.experiment.work import Estimate, File, JobKey, JobSpec, Machine, Scaffolded, Setting, Shape, train_key
 from tuneloop.workers import Order
 from tuneloop.workers.torchtune.citing import record
@@ -25,7 +26,6 @@ from tuneloop.workers.wording import counted
 SETUP_SCHEMA = "tuneloop.setup/1"
 _MODULE = "tuneloop.workers.torchtune"
 _COMMAND = "tuneloop scaffold-torchtune"
-_MINUTES_AT_LEAST = 30
 _MUCH_DROPPED = 0.1  # of an epoch's samples
 
 
@@ -123,15 +123,9 @@ def _job(plan: Plan, inputs: Inputs, layout: Layout, machine: Machine) -> JobSpe
 
 
 def _shape(plan: Plan, machine: Machine) -> Shape:
-    """Ask for what is expected with room to spare: rounded, so that runs alike have equal shapes.
-
-    A distributed recipe asks for GPUs even where this machine has none: it runs on nothing else.
-    """
-    estimated, devices = plan.estimate, int(plan.resolved["devices"])
-    gpus = devices if plan.resolved.recipe.distributed else machine.gpus
-    memory = -(-(estimated.memory_mb * 5 // 4) // 1024) * 1024
-    minutes = max(_MINUTES_AT_LEAST, -(-int(estimated.seconds * 3 / 60) // 30) * 30)
-    return Shape(machine.cluster, int(plan.resolved["nodes"]), gpus, machine.cpus, memory, minutes)
+    """A distributed recipe asks for GPUs even where this machine has none: it runs on nothing else."""
+    gpus = int(plan.resolved["devices"]) if plan.resolved.recipe.distributed else None
+    return shape_of(plan.estimate, machine, nodes=int(plan.resolved["nodes"]), gpus=gpus)
 
 
 def _files(plan: Plan, job: JobSpec, inputs: Inputs, layout: Layout, machine: Machine) -> Iterator[File]:
