@@ -34,12 +34,15 @@ class Meter:
             self._memory_mb = max(self._memory_mb, sum(_memory_kb(path) for path in self._processes()) / 1024)
         self._gpus.look(now)
 
+    def end(self) -> None:
+        """Leave nothing running."""
+        self._gpus.end()
+
     def figures(self, largest_mb: float) -> dict[str, float | int]:
         """Return what was measured, for `usage.json`; `largest_mb` is the peak of the largest process.
 
         The kernel knows that peak exactly, and the sum was only looked at now and then: the larger one counts.
         """
-        self._gpus.end()
         peak = round(max(largest_mb, self._memory_mb), 1)
         return {"peak_memory_mb": peak, "cpus": allotted_cpus(), **self._gpus.figures()}
 
