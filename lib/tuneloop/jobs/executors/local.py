@@ -47,6 +47,9 @@ class Local:
         """Return nothing: here a held lock says what lives."""
         return {}
 
+    def news(self) -> None:
+        """Return nothing: nobody is asked."""
+
     def withdraw(self, jobs: Sequence[Native]) -> None:
         """Do nothing: the runner starts what was handed over last."""
 

@@ -11,6 +11,7 @@ from tuneloop.documents.files import write_text
 from tuneloop.documents.logs import seconds
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import Token
+from tuneloop.jobs.answers import News
 from tuneloop.jobs.batches import Batch
 from tuneloop.jobs.executors import Answer, Native, Order
 from tuneloop.jobs.slurm import handing
@@ -57,6 +58,9 @@ class Slurm:
         fresh, self.changed = self.changed, False
         return self.snapshot.answers(times, fresh=fresh)
 
+    def news(self) -> News:
+        return self.snapshot.news
+
     def withdraw(self, jobs: Sequence[Native]) -> None:
         self._scancel(jobs, "--state=PENDING")
 
@@ -77,7 +81,7 @@ class Slurm:
         return Native(self.cluster, number, 0 if array else None)
 
     def _scancel(self, jobs: Sequence[Native], *options: str) -> None:
-        names = [job.id if job.task is None else f"{job.id}_{job.task}" for job in jobs]
+        names = [job.name for job in jobs]
         for start in range(0, len(names), _MOST_IDS):
             called = self.transport.call(["scancel", "--quiet", *options, *names[start : start + _MOST_IDS]])
             if called.code != 0:

@@ -64,7 +64,7 @@ def _options(batch: Batch, after: Sequence[Order], profile: Profile, name: str) 
 
 
 def _id(order: Order) -> str:
-    return order.native.id if order.native.task is None else f"{order.native.id}_{order.native.task}"
+    return order.native.name
 
 
 def ranges(tasks: Sequence[int]) -> str:
