@@ -27,7 +27,7 @@ def _here(cluster: DevCluster, project: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_experiment_is_seen_from_submission_to_report(project: Path, cluster: DevCluster) -> None:
-    folder = make_echo(project / "cap", controls="{epochs: 1, seconds: 6}", rest="cluster: dev\n")
+    folder = make_echo(project / "cap", controls="{epochs: 1, seconds: 4}", rest="cluster: dev\n")
     run(folder, "--detach")
     until(lambda: states(folder)["train/lr1e-3"] == "running", 20, "a running training")
 

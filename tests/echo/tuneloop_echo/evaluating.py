@@ -49,15 +49,15 @@ class EchoEval:
         return Scaffolded(tuple(files), tuple(jobs))
 
     def estimate(self, order: Order) -> Mapping[JobKey, Estimate]:
+        from tuneloop.experiment.estimates import corrected
         from tuneloop.experiment.work import Estimate, eval_key
 
         result = {}
         for run, evaluation, epoch in _evaluations(order):
-            key = eval_key(run.name, epoch, evaluation.name)
-            used = order.seen.get(key)
-            seconds = float(evaluation.args.get("seconds", BEHAVIOUR["seconds"])) if used is None else used.wall_s
-            result[key] = Estimate(seconds, 64, 0.01, basis="`seconds` of the design" if used is None else "measured")
-        return result
+            seconds = float(evaluation.args.get("seconds", BEHAVIOUR["seconds"]))
+            cost = Estimate(seconds, 64, 0.01, basis="`seconds` of the design")
+            result[eval_key(run.name, epoch, evaluation.name)] = cost
+        return corrected(result, order.seen)
 
     def checks(self, order: Order) -> Sequence[Check]:
         from tuneloop.experiment.work import Check

@@ -55,18 +55,17 @@ class Echo:
         return Scaffolded(tuple(files), tuple(jobs), settings)
 
     def estimate(self, order: Order) -> Mapping[JobKey, Estimate]:
+        from tuneloop.experiment.estimates import corrected
         from tuneloop.experiment.work import Estimate, train_key
 
         result = {}
         for run in order.runs:
             if run.kind == "train":
-                key = train_key(run.name)
-                used = order.seen.get(key)
-                seconds = float(run.value("seconds", BEHAVIOUR["seconds"])) if used is None else used.wall_s
+                seconds = float(run.value("seconds", BEHAVIOUR["seconds"]))
                 steps = run.epochs * int(run.value("steps", 5))
-                basis = "`seconds` of the design" if used is None else "measured"
-                result[key] = Estimate(seconds, 64, 0.01 * run.epochs, steps=steps, basis=basis)
-        return result
+                basis = "`seconds` of the design"
+                result[train_key(run.name)] = Estimate(seconds, 64, 0.01 * run.epochs, steps=steps, basis=basis)
+        return corrected(result, order.seen)
 
     def checks(self, order: Order) -> Sequence[Check]:
         from tuneloop.experiment.work import Check

@@ -1,10 +1,11 @@
 """From an order to files and jobs: resolve, validate, write texts. Returns everything; writes nothing."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tuneloop.documents.yamltext import dump_yaml
+from tuneloop.experiment.estimates import corrected
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.layout import Layout, RunLayout
@@ -76,8 +77,10 @@ def _plans(order: Order, faults: Faults) -> tuple[Inputs | None, list[Plan]]:
     if inputs is None:
         return None, []
     validator = Validator()
-    plans = [_plan(run, order, inputs, validator, faults) for run in runs]
-    return inputs, [plan for plan in plans if plan is not None]
+    tried = [_plan(run, order, inputs, validator, faults) for run in runs]
+    plans = [plan for plan in tried if plan is not None]
+    costs = corrected({plan.key: plan.estimate for plan in plans}, order.seen)
+    return inputs, [replace(plan, estimate=costs[plan.key]) for plan in plans]
 
 
 def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: Faults) -> Plan | None:
@@ -100,7 +103,7 @@ def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: 
         "read": {split: [reading_of(entry.source) for entry in data.entries] for split, data in inputs.data.items()},
         "template": inputs.template_hash,
     }
-    estimated = estimate_of(resolved, inputs, order.machine, order.seen, train_key(run.name))
+    estimated = estimate_of(resolved, inputs, order.machine)
     return Plan(run, resolved, config, digest(decides), estimated)
 
 
