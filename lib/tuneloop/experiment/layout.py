@@ -143,6 +143,15 @@ class Layout:
         return self.internal / "models"
 
     @property
+    def inputs(self) -> Path:
+        """What jobs on another machine read and lies outside: links here, the things themselves there."""
+        return self.internal / "inputs"
+
+    def fetched(self, cluster: str) -> Path:
+        """What was fetched of a cluster and is not taken over yet, and when."""
+        return self.internal / "fetched" / cluster
+
+    @property
     def replaced(self) -> Path:
         """Results that were set aside, a numbered folder each time."""
         return self.internal / "replaced"
