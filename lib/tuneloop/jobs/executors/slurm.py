@@ -45,7 +45,8 @@ class Slurm:
         return Native(self.cluster, number, 0 if is_array(batch) else None)
 
     def find(self, token: Token) -> Native | None:
-        return self._native(token, handing.looked_up(self.transport, self.folder, token))
+        # No question to the cluster: this is asked each time that somebody looks.
+        return self._native(token, handing.noted(self.layout.submissions, token))
 
     def settle(self, token: Token) -> Native | None:
         return self._native(token, handing.given_up(self.transport, self.folder, token))
