@@ -37,7 +37,7 @@ class Model:
 
     def weights(self, crew: Crew) -> Weights:
         template = None if self.template is None else str(self.template)
-        return Weights(str(self.folder), str(self.base), template, crew.machine(crew.trainer).gpus)
+        return Weights(str(self.folder), str(self.base), template, crew.gpus_here)
 
 
 def find_model(text: str, start: Path) -> Model:

@@ -221,9 +221,7 @@ def _dataset(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
     data = inputs.data["train"]
     return {
         "_component_": f"{_COMPONENTS}.dataset.{data.component}",
-        "sources": [
-            {"source": inputs.from_run(entry.path), **reading_of(entry.source)} for entry in data.entries
-        ],
+        "sources": [{"source": inputs.from_run(entry.path), **reading_of(entry.source)} for entry in data.entries],
         **{name: resolved[name] for name in data.taken},
         "seed": "${seed}",
     }
