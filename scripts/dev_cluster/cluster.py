@@ -9,13 +9,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dev_cluster.processes import call, end, end_rest, held, running, start, wait_ready
+from dev_cluster.memory import make_groups, remove_groups
+from dev_cluster.processes import call, end, end_begun, end_rest, held, running, start, wait_ready
 from dev_cluster.settings import ClusterError, Settings, check_folder, chosen, load, save
 from dev_cluster.texts import texts, user_name
 
 _PACKAGES = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}
 _ACCOUNTING_PACKAGES = {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server", "mariadb-install-db": "mariadb-server"}
 _SERVING = {"idle", "mix", "alloc", "comp"}
+# What succeeds once a daemon answers.
+_ANSWERS = {
+    "munged": ("munge", "-n", "-S", "munge/socket"),
+    "slurmdbd": ("sacctmgr", "-n", "list", "cluster"),
+    "slurmctld": ("scontrol", "ping"),
+}
 # Run by the database at each start, before it listens.
 _SQL = """\
 create database if not exists slurm;
@@ -42,6 +49,7 @@ def up(folder: Path, options: dict[str, Any]) -> Settings:
             _end_all(folder, before)
             if before.name != settings.name:  # slurmctld refuses the state of a cluster of another name
                 shutil.rmtree(folder / "state")
+        end_begun(folder)
         save(folder, settings)
         _write(folder, settings)
         for name in daemons(settings):
@@ -78,6 +86,7 @@ def resume(folder: Path, name: str) -> None:
     """Start one daemon that was stopped."""
     settings = _known(folder, name)
     with held(folder) as lock:
+        end_begun(folder)
         _start(folder, settings, name, lock)
 
 
@@ -130,6 +139,8 @@ def _write(folder: Path, settings: Settings) -> None:
         (folder / name).mkdir(exist_ok=True)
     for name in settings.node_names:
         (folder / "spool" / name).mkdir(exist_ok=True)
+    if settings.memory_limits:
+        make_groups(folder, settings.port)
     key = folder / "munge" / "key"
     if not key.exists():
         _put(key, os.urandom(128))
@@ -149,20 +160,17 @@ def _put(path: Path, content: bytes) -> None:
 
 def _start(folder: Path, settings: Settings, name: str, lock: int) -> None:
     """Start a daemon unless it runs, and wait until it answers; the slurmd are waited for together."""
-    if running(folder, name) is not None:
-        return
+    if running(folder, name) is None:
+        if name == "mariadbd":
+            _make_database(folder, lock)
+        start(folder, name, _argv(folder, settings, name), settings.ports.get(name))
+    # One that runs may have been started a moment ago, by a call that was killed.
     if name == "mariadbd":
-        _make_database(folder, lock)
-    start(folder, name, _argv(folder, settings, name), settings.ports.get(name))
-    if name == "munged":
-        wait_ready(folder, name, lambda: call(folder, "munge", "-n", "-S", f"{folder}/munge/socket").returncode == 0)
-    elif name == "mariadbd":
         wait_ready(folder, name, lambda: _listens(folder / "database.socket"))
-    elif name == "slurmdbd":
-        wait_ready(folder, name, lambda: call(folder, "sacctmgr", "-n", "list", "cluster").returncode == 0)
+    elif name in _ANSWERS:
+        wait_ready(folder, name, lambda: call(folder, *_ANSWERS[name]).returncode == 0)
+    if name == "slurmdbd":
         call(folder, "sacctmgr", "-i", "-Q", "add", "cluster", settings.name)  # fails where it is known already
-    elif name == "slurmctld":
-        wait_ready(folder, name, lambda: call(folder, "scontrol", "ping").returncode == 0)
 
 
 def _argv(folder: Path, settings: Settings, name: str) -> list[str]:
@@ -241,6 +249,8 @@ def _end_all(folder: Path, settings: Settings) -> None:
     for name in reversed([name for name in names if not name.startswith("slurmd:")]):
         end(folder, [name])
     end_rest(folder, {"munged", "mariadbd", "slurmdbd", "slurmctld", "slurmscriptd", "slurmd", "slurmstepd"})
+    if settings.memory_limits:
+        remove_groups(settings.port)
 
 
 def _cancel_jobs(folder: Path, seconds: float) -> None:

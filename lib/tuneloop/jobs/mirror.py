@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from time import time
-from typing import Any
 
 from tuneloop.documents.blocks import block_text
 from tuneloop.documents.config import PROJECT_FILE, Profile
@@ -67,7 +66,7 @@ class _Record:
 
     taken: float = 0  # the picture of the queue that the last try belongs to
     tried: float = 0  # seconds since 1970
-    ended: Sequence[str] = field(default_factory=list)  # jobs that had ended before the last copy began that came through
+    ended: Sequence[str] = field(default_factory=list)  # jobs that had ended before the last whole copy began
 
 
 class Mirror:
@@ -115,9 +114,7 @@ class Mirror:
         ended = {_name(native) for native, answer in answers.items() if answer.final or answer.state in ENDED}
         fetched = self._fetch_for(ended, taken or 0)
         late = Answer("running", "it has ended, and what it made is not here yet", final=False)
-        return {
-            native: late if _name(native) in ended - fetched else answer for native, answer in answers.items()
-        }
+        return {native: late if _name(native) in ended - fetched else answer for native, answer in answers.items()}
 
     def fetch(self) -> None:
         """Fetch what jobs have said so far. Raises UnreachableError; what came through until then is kept."""

@@ -1,6 +1,7 @@
 """The SLURM executor: the scheduler waits, orders, starts and puts back; nothing of ours stays alive for it."""
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
 
 from tuneloop.documents.cache import clusters_folder
@@ -29,8 +30,9 @@ class Slurm:
         self.largest_array = profile.limits.array
         self.mirror = mirror_of(layout, cluster, profile)
         self.transport: Transport = Here() if self.mirror is None else self.mirror.transport
-        # Profiles of one cluster share one picture of its queue.
-        reached = os.environ.get("SLURM_CONF", "here") if self.mirror is None else f"ssh {self.mirror.host}"
+        # Profiles of one cluster share one picture of its queue. The host, since homes may be shared by clusters.
+        here = f"{socket.gethostname()} {os.environ.get('SLURM_CONF', '')}"
+        reached = here if self.mirror is None else f"ssh {self.mirror.host}"
         self.snapshot = Snapshot(reached, self.transport, clusters_folder())
         self.changed = False  # by this process, so that the picture is worth renewing
 
@@ -57,7 +59,8 @@ class Slurm:
 
     def observe(self, jobs: Mapping[Native, str]) -> Mapping[Native, Answer]:
         times = {native: seconds(time) for native, time in jobs.items()}
-        answers = self.snapshot.answers(times, fresh=self.changed)
+        fresh, self.changed = self.changed, False
+        answers = self.snapshot.answers(times, fresh=fresh)
         return answers if self.mirror is None else self.mirror.backed(answers, self.snapshot.news.taken)
 
     def withdraw(self, jobs: Sequence[Native]) -> None:
