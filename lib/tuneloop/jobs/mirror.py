@@ -17,15 +17,15 @@ from time import time
 from tuneloop.documents.blocks import block_text
 from tuneloop.documents.config import PROJECT_FILE, Profile
 from tuneloop.documents.errors import FailedError, InputError, MissingError, TuneloopError
-from tuneloop.documents.files import make_folder, read_text, user_path, write_json, write_text
+from tuneloop.documents.files import make_folder, read_text, remove_file, user_path, write_json, write_text
 from tuneloop.documents.locks import exclusive
 from tuneloop.documents.yamltext import dump_yaml
-from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.layout import Layout, cleaned_in
 from tuneloop.experiment.work import Token
 from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.native import Native
 from tuneloop.jobs.state import ENDED
-from tuneloop.jobs.tables import update_block
+from tuneloop.jobs.summary import update_block
 from tuneloop.jobs.transport import Here, Ssh, Transport
 
 _BLOCKS = ("status", "results")  # of the summary, which the job that collects writes there
@@ -117,8 +117,17 @@ class Mirror:
         return {native: late if _name(native) in ended - fetched else answer for native, answer in answers.items()}
 
     def fetch(self) -> None:
-        """Fetch what jobs have said so far. Raises UnreachableError; what came through until then is kept."""
-        summary, before = self._waiting / self.layout.summary.name, _content(self._waiting / self.layout.summary.name)
+        """Fetch what jobs have said so far. Raises UnreachableError, and BusyError where somebody else fetches.
+
+        What came through until then is kept.
+        """
+        busy = "somebody fetches the results just now"
+        with exclusive(self._waiting / "fetch.lock", wait=_PATIENCE_S, busy=busy):
+            self._fetch()
+
+    def _fetch(self) -> None:
+        summary = self._waiting / self.layout.summary.name
+        before = _content(summary)
         # An end that is known here must come with all that was made before it, so ends are taken over last.
         self.transport.fetch(self.folder, self._waiting, only=[_LAST_WORD, f"/{summary.name}"], exclude=_UNTOLD)
         self.transport.fetch(self.folder, self.layout.folder, only=_TOLD, exclude=_UNTOLD)
@@ -132,6 +141,8 @@ class Mirror:
         if self.transport.call(["test", "-d", there]).code != 0:
             raise FailedError(f"{there} is not on `{self.cluster}`", hint="its run may have been cleaned or replaced")
         self.transport.fetch(there, checkpoint)
+        if self.transport.call(["test", "-e", self._there(cleaned_in(checkpoint))]).code != 0:
+            remove_file(cleaned_in(checkpoint))  # only the weights here had been removed
 
     def _there(self, path: Path) -> str:
         return f"{self.folder}/{self.layout.relative(path)}"
@@ -164,10 +175,8 @@ class Mirror:
         late = not ended <= set(record.ended) and now - record.tried >= _AGAIN_S
         if taken <= record.taken and not late:
             return set(record.ended)
-        busy = "somebody fetches the results just now"
-        with suppress(TuneloopError), exclusive(self._waiting / "fetch.lock", wait=_PATIENCE_S, busy=busy):
-            record = _Record(taken, now, self._record().ended)
-            self._write(record)
+        with suppress(TuneloopError):
+            self._write(_Record(taken, now, record.ended))
             self.fetch()
             record = _Record(taken, now, sorted({*record.ended, *ended}))
             self._write(record)
