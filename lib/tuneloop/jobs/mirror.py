@@ -8,7 +8,7 @@ cluster's: nothing that comes from there is ever sent there.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -17,7 +17,15 @@ from time import time
 from tuneloop.documents.blocks import block_text
 from tuneloop.documents.config import PROJECT_FILE, Profile
 from tuneloop.documents.errors import FailedError, InputError, MissingError, TuneloopError
-from tuneloop.documents.files import make_folder, read_text, remove_file, user_path, write_json, write_text
+from tuneloop.documents.files import (
+    make_folder,
+    read_text,
+    remove_file,
+    remove_folder,
+    user_path,
+    write_json,
+    write_text,
+)
 from tuneloop.documents.locks import exclusive
 from tuneloop.documents.yamltext import dump_yaml
 from tuneloop.experiment.layout import Layout, cleaned_in
@@ -57,6 +65,19 @@ if [ -n "$3" ] && [ "$(sha256sum <"$3/config.json" 2>/dev/null)" = "$4  -" ]; th
 else
   [ ! -L "$2" ] || rm -- "$2"
 fi
+"""
+
+
+# Nothing is deleted there either.
+_SET_ASIDE = """\
+cd -- "$1" 2>/dev/null || exit 0
+shift
+n=1
+while [ -e ".tuneloop/replaced/$n" ]; do n=$((n + 1)); done
+for name; do
+  [ -e "$name" ] || continue
+  mkdir -p -- ".tuneloop/replaced/$n/${name%/*}" && mv -- "$name" ".tuneloop/replaced/$n/$name" || exit
+done
 """
 
 
@@ -143,6 +164,15 @@ class Mirror:
         self.transport.fetch(there, checkpoint)
         if self.transport.call(["test", "-e", self._there(cleaned_in(checkpoint))]).code != 0:
             remove_file(cleaned_in(checkpoint))  # only the weights here had been removed
+
+    def set_aside(self, paths: Iterable[Path]) -> None:
+        """Set results aside there as they are here, or they would come back. Raises UnreachableError, FailedError."""
+        names = [self.layout.relative(path) for path in paths]
+        called = self.transport.call(["sh", "-s", "--", self.folder, *names], stdin=_SET_ASIDE)
+        if called.code != 0:
+            raise FailedError(f"could not set results aside on `{self.cluster}`: {called.err.strip()}")
+        for name in names:
+            remove_folder(self._waiting / name)
 
     def _there(self, path: Path) -> str:
         return f"{self.folder}/{self.layout.relative(path)}"

@@ -16,7 +16,9 @@ from tuneloop.experiment.identity import digest
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.references import parse_reference
-from tuneloop.experiment.work import JobSpec
+from tuneloop.experiment.work import JobKey, JobSpec, Need
+from tuneloop.jobs.board import Board
+from tuneloop.jobs.state import GOING
 from tuneloop.workers.hub import model_folder
 
 LOCAL = "local"
@@ -70,6 +72,39 @@ def _out_of_reach(experiment: Experiment, configuration: Configuration) -> Itera
                 f"`{run.name}` runs on `{run.cluster}` and reads a checkpoint of `{reference.run}`, made on `{made_on}`"
             )
             yield experiment.problem(at, message, f"set `cluster: {made_on}` for `{run.name}`")
+
+
+def refuse_apart(configuration: Configuration, board: Board, specs: Sequence[JobSpec]) -> None:
+    """Raise InputError for jobs to be handed over that wait for jobs of another cluster, or read what only it has."""
+    anew = {spec.key: spec.shape.cluster for spec in specs}
+    problems = []
+    for spec in specs:
+        for need in spec.needs:
+            made_on, going = _maker(board, anew, need)
+            if made_on is not None and _apart(configuration, spec.shape.cluster, made_on, need, going=going):
+                message = f"{spec.key} runs on `{spec.shape.cluster}` and needs {need.job}, which `{made_on}` has"
+                hint = f"let that end first, or give its run `cluster: {made_on}` and scaffold again"
+                problems.append(Problem(message, hint=hint))
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))
+
+
+def _maker(board: Board, anew: Mapping[JobKey, str], need: Need) -> tuple[str | None, bool]:
+    """Return the cluster that makes or made what a job needs, None where nobody did, and whether it goes on."""
+    if need.experiment is None and need.job in anew:
+        return anew[need.job], True
+    status = board.states.get(need.job) if need.experiment is None else board.elsewhere.get(need)
+    if status is None or status.native is None:
+        return None, False
+    return status.native.cluster, status.state in GOING
+
+
+def _apart(configuration: Configuration, cluster: str, made_on: str, need: Need, *, going: bool) -> bool:
+    if cluster == made_on:
+        return False
+    unseen = need.when == "ok" and (is_remote(configuration, cluster) or is_remote(configuration, made_on))
+    # A scheduler knows its own jobs; the runner of this machine asks all of them.
+    return unseen or (going and configuration.profile(cluster).executor != "local")
 
 
 def _checkpoint_at(experiment: Experiment, run: Run) -> tuple[str | int, ...]:

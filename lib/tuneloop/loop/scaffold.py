@@ -146,7 +146,7 @@ def write_scaffold(plan: ScaffoldPlan, crew: Crew, replace: Sequence[str] = ()) 
         # Before the act: killed in between, the jobs are stale still and the same command goes on.
         Journal(layout).append("retired", keys=[job.key for job in replaced], by="replace")
     for job in replaced:
-        _set_aside(layout, job)
+        _set_aside(layout, job, fleet)
     make_folder(layout.internal)
     write_text(layout.gitignore, _IGNORED, sync=False)
     link_inputs(layout, plan.inputs)
@@ -293,8 +293,11 @@ def _refuse_changes(plan: ScaffoldPlan, replace: Sequence[str], fleet: Fleet) ->
         raise InputError(Problem(message, summary, hint=f"`tuneloop cancel {folder}` first"))
 
 
-def _set_aside(layout: Layout, job: JobSpec) -> None:
-    """Move a job's attempts and results into `.tuneloop/replaced/<n>/`: nothing is deleted."""
+def _set_aside(layout: Layout, job: JobSpec, fleet: Fleet) -> None:
+    """Move a job's attempts and results into `.tuneloop/replaced/<n>/`, wherever they are: nothing is deleted."""
+    made = {layout.folder / job.attempts, *layout.made_by(job), *layout.checkpoints_of(job)}
+    for mirror in fleet.mirrors():  # it may have run on another one than the design names now
+        mirror.set_aside(sorted(made))
     target = next(layout.replaced / str(n) for n in count(1) if not (layout.replaced / str(n)).exists())
     for path in [layout.folder / job.attempts, *layout.made_by(job)]:
         if path.exists():

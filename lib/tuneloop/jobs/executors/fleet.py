@@ -30,6 +30,12 @@ class Fleet:
         profile = self.configuration.config.clusters.get(cluster)
         return None if profile is None else mirror_of(self.layout, cluster, profile)
 
+    def mirrors(self) -> list[Mirror]:
+        """Return the copies of the experiment that have ever been fetched from or sent to."""
+        folder = self.layout.fetched("")
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        return [mirror for name in names if (mirror := self.mirror(name)) is not None]
+
     def beside(self, layout: Layout) -> "Fleet":
         """Return the fleet of another experiment."""
         return Fleet(layout, load(layout.folder))
