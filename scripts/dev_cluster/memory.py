@@ -18,11 +18,14 @@ def mount_point(folder: Path) -> Path:
     return folder / "cgroup"
 
 
-def make_groups(folder: Path, port: int) -> None:
-    """Make the groups; raise ClusterError where the machine or the user may not."""
-    if not all((_ROOT / name / "tasks").exists() and os.access(_ROOT / name, os.W_OK) for name in _CONTROLLERS):
+def check() -> None:
+    """Raise ClusterError where the machine or the user cannot limit memory."""
+    if not all(os.access(_ROOT / name / "tasks", os.W_OK) for name in _CONTROLLERS):
         message = "--memory-limits needs root and control groups of version 1, memory and freezer"
         raise ClusterError(message, "do without, by --no-memory-limits", 3)
+
+
+def make_groups(folder: Path, port: int) -> None:
     mount_point(folder).mkdir(exist_ok=True)
     for controller in _CONTROLLERS:
         link = mount_point(folder) / controller

@@ -106,14 +106,18 @@ def _is(pid: int, programs: set[str], *variables: str) -> bool:
         return False
 
 
-def start(folder: Path, name: str, argv: list[str], port: int | None = None) -> None:
-    """Start a daemon that stays in the foreground; the caller holds the cluster's lock."""
+def start(folder: Path, name: str, argv: list[str], port: int | None, prepare: Callable[[], None]) -> None:
+    """Start a daemon that stays in the foreground; the caller holds the cluster's lock.
+
+    `port` is where it listens, if anywhere; `prepare` is called in the child before it becomes the daemon.
+    """
     if port is not None and _taken(port):
         raise ClusterError(f"port {port}, of {name}, is taken", "choose other ports with --port", 4)
     file = pid_file(folder, name)
 
-    def write_pid() -> None:
+    def begin() -> None:
         file.write_text(f"{os.getpid()}\n")
+        prepare()
 
     with (folder / "log" / f"{name.replace(':', '-')}.err").open("ab") as log:
         # The pid is written in the child before it becomes the daemon, and until then the child holds the
@@ -125,7 +129,7 @@ def start(folder: Path, name: str, argv: list[str], port: int | None = None) -> 
             stderr=log,
             env=environment(folder),
             start_new_session=True,
-            preexec_fn=write_pid,  # noqa: PLW1509 (there is one thread)
+            preexec_fn=begin,  # noqa: PLW1509 (there is one thread)
         )
 
 

@@ -2,13 +2,13 @@
 
 import os
 import pwd
-import socket
 import stat
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 from string import Template
 
+from dev_cluster import loopback
 from dev_cluster.memory import mount_point
 from dev_cluster.settings import ClusterError, Settings
 
@@ -23,7 +23,7 @@ def texts(folder: Path, settings: Settings) -> dict[str, str]:
         "folder": str(folder),
         "name": settings.name,
         "user": user_name(),
-        "host": socket.gethostname().partition(".")[0],
+        "host": loopback.host(),
         "port": str(settings.port),
         "kill_wait": str(settings.kill_wait),
         "min_job_age": str(settings.min_job_age),
@@ -36,6 +36,7 @@ def texts(folder: Path, settings: Settings) -> dict[str, str]:
         "slurm.conf": _fill("slurm.conf", names),
         "gres.conf": "".join(f"{line}\n" for line in _gres(folder, settings)),
         "cgroup.conf": _cgroup(folder, settings),
+        "hosts": loopback.hosts_text(),
         "mail": Template(_MAIL).substitute(names),
     }
     if settings.accounting:
@@ -73,10 +74,10 @@ def _accounting(folder: Path, settings: Settings) -> str:
 
 
 def _nodes(settings: Settings) -> list[str]:
-    host = socket.gethostname().partition(".")[0]
     lines = ["GresTypes=gpu"] if settings.gpus else []
     for name in settings.node_names:
-        where = f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={settings.ports[f'slurmd:{name}']}"
+        port = settings.ports[f"slurmd:{name}"]
+        where = f"NodeName={name} NodeHostname={loopback.host()} NodeAddr=127.0.0.1 Port={port}"
         shape = f"CPUs={settings.cpus} Boards=1 SocketsPerBoard=1 CoresPerSocket={settings.cpus} ThreadsPerCore=1"
         gpus = f" Gres=gpu:{settings.gpus}" if settings.gpus else ""
         lines.append(f"{where} {shape} RealMemory={settings.memory}{gpus} State=UNKNOWN")

@@ -62,7 +62,7 @@ def test_the_workers_of_a_killed_launcher_are_ended(starts: Starts, tmp_path: Pa
 def test_the_workers_of_a_job_that_is_asked_to_end_are_ended(starts: Starts, tmp_path: Path) -> None:
     child = starts(SLEEPS, "worker.wait()")
     child.terminate()
-    assert child.wait(timeout=20) == 143
+    assert child.wait(timeout=20) == (143 if "tuneloop.jobs.claim" in child.args else 1)
     assert is_gone(worker_of(tmp_path))
 
 

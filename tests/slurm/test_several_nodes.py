@@ -25,7 +25,16 @@ from pathlib import Path
 
 Path("rank" + os.environ["RANK"]).write_text(f"{os.environ['SLURMD_NODENAME']} {os.environ['CUDA_VISIBLE_DEVICES']}")
 """
-WAITS = f"{TELLS}\nimport time\n\ntime.sleep(600)\n"
+WAITS = f"""{TELLS}
+import time
+
+while not (os.environ["RANK"] == "1" and Path("fail").exists()):
+    time.sleep(0.1)
+raise SystemExit(7)
+"""
+# What is done to a job, and the exit code that tells so; torchrun's is 1 whatever a worker's was. A cancelled job
+# has only the seconds of `KillWait` to write one, and SLURM tells itself what it did.
+FAULTS = {"a worker fails": 1, "a launcher is killed": 137, "the job is cancelled": None}
 
 
 def scaffolded(folder: Path, name: str, program: str | None = None) -> Path:
@@ -99,21 +108,30 @@ def launchers(attempt: Path) -> list[int]:
     return [pid for pid, argv in case.processes_of(attempt).items() if b"bin/tune\0run\0" in argv]
 
 
-@pytest.mark.parametrize("fault", ["a launcher is killed", "the job is cancelled"])
-def test_nothing_is_left_running(cluster: DevCluster, tmp_path: Path, fault: str) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_is_left_running_and_the_first_exit_code_counts(
+    cluster: DevCluster, tmp_path: Path, fault: str
+) -> None:
     runs = {name: scaffolded(tmp_path, name, WAITS) for name in SHAPES}
     jobs = {name: submit(cluster, run) for name, run in runs.items()}
     for name, run in runs.items():
         until(lambda run=run: len(ranks(run)) == 2, 120, f"two processes of {name}")
         (attempt,) = (run / ".attempts" / "train").iterdir()
         assert len(launchers(attempt)) == SHAPES[name].get("nodes", 1)
-        if fault == "the job is cancelled":
-            cluster.call("scancel", jobs[name])
-        else:
-            os.kill(launchers(attempt)[-1], signal.SIGKILL)
+        hurt(cluster, fault, run, attempt, jobs[name])
     for name, run in runs.items():
-        cluster.wait_state(jobs[name], "FAILED" if fault == "a launcher is killed" else "CANCELLED")
+        cluster.wait_state(jobs[name], "CANCELLED" if fault == "the job is cancelled" else "FAILED")
         (attempt,) = (run / ".attempts" / "train").iterdir()
         assert case.processes_of(attempt) == {}
-        assert json.loads((attempt / "exit.json").read_text())["code"] > 128
+        if FAULTS[fault] is not None:
+            assert json.loads((attempt / "exit.json").read_text())["code"] == FAULTS[fault]
         assert not (attempt / "verified.json").exists()
+
+
+def hurt(cluster: DevCluster, fault: str, run: Path, attempt: Path, job: str) -> None:
+    if fault == "a worker fails":
+        (run / "fail").touch()
+    elif fault == "a launcher is killed":
+        os.kill(launchers(attempt)[-1], signal.SIGKILL)
+    else:
+        cluster.call("scancel", job)

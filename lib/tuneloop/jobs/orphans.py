@@ -23,7 +23,10 @@ _LIBC = ctypes.CDLL(None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code (128 + n for signal n) when nothing of it is left."""
+    """Run the command; return its exit code (128 + n for signal n) when nothing of it is left, or 1 if asked to end.
+
+    srun asks all to end when one has failed, and gives the highest code of all: that of the first must count.
+    """
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _frame: asked.append(number))
@@ -44,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             child.kill()
     code = child.wait()
     end_the_rest()
+    if asked:
+        return 1
     return code if code >= 0 else 128 - code
 
 
