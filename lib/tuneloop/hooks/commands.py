@@ -30,6 +30,7 @@ WRITING = (
     "create-inspect-task",
     "design-experiment",
     "export",
+    "fetch",
     "restore",
     "scaffold-experiment",
     "scaffold-inspect",
