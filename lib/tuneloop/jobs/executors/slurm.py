@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tuneloop.documents.cache import clusters_folder
 from tuneloop.documents.config import Profile
-from tuneloop.documents.errors import UnreachableError
+from tuneloop.documents.errors import InputError, UnreachableError
 from tuneloop.documents.files import write_text
 from tuneloop.documents.logs import seconds
 from tuneloop.experiment.layout import Layout
@@ -28,7 +28,7 @@ _MOST_IDS = 500  # in one call of scancel
 class Slurm:
     def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
         self.layout, self.cluster, self.profile = layout, cluster, profile
-        self.largest_array = profile.limits.array
+        self.largest_array, self.most_jobs = profile.limits.array, profile.limits.jobs
         self.mirror = mirror_of(layout, cluster, profile)
         self.transport: Transport = Here() if self.mirror is None else self.mirror.transport
         # Profiles of one cluster share one picture of its queue. The host, since homes may be shared by clusters.
@@ -43,6 +43,7 @@ class Slurm:
         return str(self.layout.submissions) if self.mirror is None else self.mirror.submissions
 
     def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
+        _check_folder(self.folder)
         text = render(batch, after, self.profile, self.layout.name, resumes=_RESUMES)
         write_text(self.layout.submissions / f"{batch.token}.slurm", text)
         if self.mirror is not None:
@@ -93,3 +94,10 @@ class Slurm:
             if called.code != 0:
                 raise UnreachableError(f"scancel failed: {called.err.strip()}", hint="run the same command again")
         self.changed = True
+
+
+def _check_folder(folder: str) -> None:
+    """Raise InputError for a folder in whose path SLURM would fill in an id; measured: such a job never begins."""
+    if "%" in folder or "\\" in folder:
+        hint = "move the experiment to a folder without `%` and `\\`"
+        raise InputError(f"SLURM cannot run jobs in {folder!r}", hint=hint)
