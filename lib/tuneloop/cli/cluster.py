@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuneloop.cli.output import DryRun, Json, note, say, table, write_json
+from tuneloop.cli.output import DryRun, Json, note, say, say_checks, table, write_json
 
 if TYPE_CHECKING:
     from tuneloop.loop.clusters import Proposal
+    from tuneloop.loop.proof import Proof
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name, as `cluster:` of a design gives it.")]
 
@@ -113,6 +114,66 @@ def add_profile(
     _show_site(proposal)
     say(f"\n{'would write' if dry_run else 'wrote'} into {proposal.file}:\n\n{proposal.block}")
     say(f"next: tuneloop cluster check {name}" if not dry_run else "nothing was written")
+
+
+@group.command("check")
+def check_profile(
+    name: Name,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait for the job at most.")] = 120.0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Prove a profile by one job of seconds: exit 0 all well, 1 a fault, 3 something is missing, 5 the job still waits.
+
+    Tools and answers come first, then what sbatch would take. The job tells whether modules, files and interpreters
+    are there on its node, which GPUs it sees, and whether the folder and its locks are shared. Nothing of it is left.
+
+    \b
+    Example:
+      tuneloop cluster check dev
+    """
+    from tuneloop.documents.config import load
+    from tuneloop.loop import proof
+
+    configuration = load(Path.cwd())
+    if dry_run:
+        found, script = proof.without_job(proof.scheduled(configuration, name)), proof.script(configuration, name)
+    else:
+        found, script = proof.prove(configuration, name, timeout), None
+    if as_json:
+        write_json(_proof_data(name, found, script), whole=True)
+        raise typer.Exit(found.code)
+    say(f"profile {name}")
+    say_checks(found.checks)
+    if script is not None and found.ok:
+        say(f"\nthe job would be:\n\n{script}\nnothing was handed over")
+    else:
+        _show_verdict(name, found)
+    raise typer.Exit(found.code)
+
+
+def _show_verdict(name: str, found: "Proof") -> None:
+    faults = sum(not item.ok for item in found.checks)
+    if faults:
+        say(f"\n{faults} fault{'' if faults == 1 else 's'}")
+    elif found.waits is not None:
+        say(f"\nthe job did not begin in time: {found.waits}\nnext: tuneloop cluster check {name} --timeout 3600")
+    else:
+        say("\nall is well")
+
+
+def _proof_data(name: str, found: "Proof", script: str | None) -> dict[str, Any]:
+    return {
+        "schema": "tuneloop.cluster-check/1",
+        "name": name,
+        "ok": found.code == 0,
+        "exit": found.code,
+        "waits": found.waits,
+        "checks": [
+            {"name": item.name, "ok": item.ok, "message": item.message, "hint": item.hint} for item in found.checks
+        ],
+        **({} if script is None else {"script": script}),
+    }
 
 
 def _files(files: list[str]) -> str:

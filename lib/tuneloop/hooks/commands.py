@@ -21,7 +21,7 @@ READING = (
     "status",
     "wait",
 )
-SUBMITTING = ("retry", "run-experiment", "run-inspect", "run-torchtune")
+SUBMITTING = ("cluster check", "retry", "run-experiment", "run-inspect", "run-torchtune")
 CANCELLING = ("cancel",)
 DELETING = ("clean",)
 WRITING = (
