@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import sshd
-from lab import command
+from lab import command, until
 from places import content
 from slurm_cluster import DevCluster
 
@@ -131,6 +131,10 @@ def test_an_account_that_is_not_yours_is_refused_with_yours(folder: Path, cluste
         cluster.stop("slurmctld")
         cluster.start("slurmctld")
         cluster.call("sacctmgr", "-i", "delete", "user", user, "account=ours", check=False)
+        cluster.call("sacctmgr", "-i", "delete", "account", "ours", check=False)
+        # A controller that has just started does not know its nodes yet.
+        takes = ["srun", "--test-only", "--quiet", "true"]
+        until(lambda: subprocess.run(takes, env=os.environ | cluster.env, check=False).returncode == 0, 60, "nodes")
     assert found.code == 1
     message, hint = found.faults["accepted"]
     assert "Invalid account" in message
@@ -141,7 +145,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_a_job_is_spent(cluster: 
     (tmp_path / "tuneloop.yaml").write_text("clusters: {p: {executor: slurm, cpus: 1}}\nexperiments: {root: /proc}\n")
     before = cluster.queue()
     found = end(start(tmp_path, "p", **cluster.env))
-    assert found.code == 1
+    assert (found.code, list(found.faults)) == (1, ["folder"]), found
     assert "`experiments.root`" in found.faults["folder"][1]
     assert {job for job in cluster.queue() if job not in before} == set()
 

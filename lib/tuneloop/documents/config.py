@@ -5,7 +5,7 @@ The presence of `tuneloop.yaml` marks a project. Nothing else reads these files.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Configuration:
     config: Config
     origins: tuple[Origin, ...]
     root: Path
+    written: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the profiles that each file names
 
     def profile(self, name: str) -> Profile:
         """Return a cluster profile. Raises MissingError with the known names."""
@@ -57,10 +58,8 @@ class Configuration:
         raise MissingError(f"no cluster profile `{name}`", hint=did_you_mean(name, known))
 
     def files_of(self, name: str) -> list[str]:
-        """Return the files that a profile is read from; none for `local` where nobody wrote one."""
-        above = f"clusters.{name}."
-        files = dict.fromkeys(item.origin for item in self.origins if f"{item.key}.".startswith(above))
-        return [file for file in files if file != "default"]
+        """Return the files that name a profile, the user's first; none for `local` where nobody wrote one."""
+        return [file for file, names in self.written.items() if name in names]
 
 
 def user_file() -> Path:
@@ -84,6 +83,7 @@ def load(start: Path) -> Configuration:
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     lines: dict[str, Lines] = {}
+    written: dict[str, frozenset[str]] = {}
     root = project or start
     for file in files:
         if not file.is_file():
@@ -92,13 +92,14 @@ def load(start: Path) -> Configuration:
         value = load_yaml(text, file) or {}
         lines[str(file)] = lines_of(text)
         read = validate(Config, value, file, lines[str(file)])
+        written[str(file)] = frozenset(read.clusters)
         _merge(merged, value, origin, str(file))
         if "experiments" in value:
             root = file.parent / user_path(read.experiments.root)
     config = validate(Config, merged)
     _refuse_contradictions(config, origin, lines)
     origins = [Origin(key, item, origin.get(key, "default")) for key, item in _flat(config.model_dump())]
-    return Configuration(config, tuple(origins), root)
+    return Configuration(config, tuple(origins), root, written)
 
 
 def _refuse_contradictions(config: Config, origin: Mapping[str, str], lines: Mapping[str, Lines]) -> None:

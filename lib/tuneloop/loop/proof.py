@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from tuneloop.documents.config import Configuration, Profile
 from tuneloop.documents.errors import InputError, TuneloopError, UnreachableError, did_you_mean
@@ -161,7 +161,7 @@ def _place(configuration: Configuration, profile: Profile) -> str:
         # Commands begin in the home there; only a shell would know `~`.
         return str(PurePosixPath((profile.scratch or "").removeprefix("~/")) / name)
     root = configuration.root.absolute()
-    return str(next(folder for folder in (root, *root.parents) if folder.is_dir()) / name)
+    return str((root if root.is_dir() else Path.cwd()) / name)  # experiments may be still to come
 
 
 def _interpreters(profile: Profile) -> list[str]:
