@@ -38,6 +38,11 @@ class Row(NamedTuple):
     started: bool
 
 
+def may_limit_memory() -> bool:
+    """Tell whether this machine can end a job that uses too much memory: by control groups of version 1."""
+    return all(os.access(f"/sys/fs/cgroup/{name}/tasks", os.W_OK) for name in ("memory", "freezer"))
+
+
 def script(*arguments: str | Path, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the script; with `check` a bad exit code fails the test with what it said."""
     done = subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, check=False, **options)
@@ -91,6 +96,11 @@ class DevCluster:
         self.folder = place.folder
         self._options = options
         self.up()
+
+    @property
+    def limits_memory(self) -> bool:
+        """Tell whether a job that uses more memory than it asked for is ended."""
+        return bool(self.status()["settings"]["memory_limits"])
 
     @property
     def env(self) -> dict[str, str]:

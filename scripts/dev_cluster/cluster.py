@@ -4,18 +4,26 @@ import dataclasses
 import os
 import shutil
 import socket
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dev_cluster.processes import call, end, end_rest, held, running, start, wait_ready
+from dev_cluster import loopback, memory
+from dev_cluster.processes import call, end, end_begun, end_rest, held, running, start, wait_ready
 from dev_cluster.settings import ClusterError, Settings, check_folder, chosen, load, save
 from dev_cluster.texts import texts, user_name
 
 _PACKAGES = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}
 _ACCOUNTING_PACKAGES = {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server", "mariadb-install-db": "mariadb-server"}
 _SERVING = {"idle", "mix", "alloc", "comp"}
+# What succeeds once a daemon answers.
+_ANSWERS = {
+    "munged": ("munge", "-n", "-S", "munge/socket"),
+    "slurmdbd": ("sacctmgr", "-n", "list", "cluster"),
+    "slurmctld": ("scontrol", "ping"),
+}
 # Run by the database at each start, before it listens.
 _SQL = """\
 create database if not exists slurm;
@@ -42,6 +50,7 @@ def up(folder: Path, options: dict[str, Any]) -> Settings:
             _end_all(folder, before)
             if before.name != settings.name:  # slurmctld refuses the state of a cluster of another name
                 shutil.rmtree(folder / "state")
+        end_begun(folder)
         save(folder, settings)
         _write(folder, settings)
         for name in daemons(settings):
@@ -66,18 +75,16 @@ def down(folder: Path, purge: bool) -> bool:
 
 def stop(folder: Path, name: str, kill: bool) -> None:
     """End one daemon; what its node's jobs have started goes on."""
-    settings = _known(folder, name)
+    _known(folder, name)
     with held(folder):
         end(folder, [name], kill=kill)
-        if name == "munged":
-            (folder / "munge" / "socket").unlink(missing_ok=True)
-    del settings
 
 
 def resume(folder: Path, name: str) -> None:
     """Start one daemon that was stopped."""
     settings = _known(folder, name)
     with held(folder) as lock:
+        end_begun(folder)
         _start(folder, settings, name, lock)
 
 
@@ -117,12 +124,8 @@ def _check_machine(settings: Settings) -> None:
     if missing:
         line = f"apt-get install --no-install-recommends {' '.join(missing)}"
         raise ClusterError(f"missing: {', '.join(missing)}", line, 3)
-    host = socket.gethostname()
-    try:
-        socket.gethostbyname(host)
-    except OSError:
-        message = f"the name of this machine, {host}, does not resolve"
-        raise ClusterError(message, f"add `127.0.0.1 {host}` to /etc/hosts", 3) from None
+    if settings.memory_limits:
+        memory.check()
 
 
 def _write(folder: Path, settings: Settings) -> None:
@@ -130,6 +133,8 @@ def _write(folder: Path, settings: Settings) -> None:
         (folder / name).mkdir(exist_ok=True)
     for name in settings.node_names:
         (folder / "spool" / name).mkdir(exist_ok=True)
+    if settings.memory_limits:
+        memory.make_groups(folder, settings.port)
     key = folder / "munge" / "key"
     if not key.exists():
         _put(key, os.urandom(128))
@@ -149,20 +154,33 @@ def _put(path: Path, content: bytes) -> None:
 
 def _start(folder: Path, settings: Settings, name: str, lock: int) -> None:
     """Start a daemon unless it runs, and wait until it answers; the slurmd are waited for together."""
-    if running(folder, name) is not None:
-        return
+    if running(folder, name) is None:
+        if name == "mariadbd":
+            _make_database(folder, lock)
+        if name == "munged":  # it does not start over the socket of one that was killed
+            (folder / "munge" / "socket").unlink(missing_ok=True)
+        _launch(folder, settings, name)
+    # One that runs may have been started a moment ago, by a call that was killed.
     if name == "mariadbd":
-        _make_database(folder, lock)
-    start(folder, name, _argv(folder, settings, name), settings.ports.get(name))
-    if name == "munged":
-        wait_ready(folder, name, lambda: call(folder, "munge", "-n", "-S", f"{folder}/munge/socket").returncode == 0)
-    elif name == "mariadbd":
         wait_ready(folder, name, lambda: _listens(folder / "database.socket"))
-    elif name == "slurmdbd":
-        wait_ready(folder, name, lambda: call(folder, "sacctmgr", "-n", "list", "cluster").returncode == 0)
+    elif name in _ANSWERS:
+        wait_ready(folder, name, lambda: call(folder, *_ANSWERS[name]).returncode == 0)
+    if name == "slurmdbd":
         call(folder, "sacctmgr", "-i", "-Q", "add", "cluster", settings.name)  # fails where it is known already
-    elif name == "slurmctld":
-        wait_ready(folder, name, lambda: call(folder, "scontrol", "ping").returncode == 0)
+
+
+def _launch(folder: Path, settings: Settings, name: str) -> None:
+    def prepare() -> None:
+        if name.startswith("slurm") and loopback.needs_hosts():
+            loopback.show(folder / "hosts")
+
+    try:
+        start(folder, name, _argv(folder, settings, name), settings.ports.get(name), prepare)
+    except subprocess.SubprocessError:
+        host = loopback.host()
+        message = f"the name of this machine, {host}, does not stand for 127.0.0.1, and {name} would listen elsewhere"
+        hint = f"be root outside of a container, or put `127.0.0.1 {host}` first in /etc/hosts"
+        raise ClusterError(message, hint, 3) from None
 
 
 def _argv(folder: Path, settings: Settings, name: str) -> list[str]:
@@ -241,6 +259,8 @@ def _end_all(folder: Path, settings: Settings) -> None:
     for name in reversed([name for name in names if not name.startswith("slurmd:")]):
         end(folder, [name])
     end_rest(folder, {"munged", "mariadbd", "slurmdbd", "slurmctld", "slurmscriptd", "slurmd", "slurmstepd"})
+    if settings.memory_limits:
+        memory.remove_groups(settings.port)
 
 
 def _cancel_jobs(folder: Path, seconds: float) -> None:

@@ -57,11 +57,18 @@ def held(folder: Path) -> Iterator[int]:
 
 
 def call(folder: Path, *argv: str, seconds: float = 10, lock: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; one that is too slow counts as failed."""
+    """Run a command to its end, in the cluster's folder; one that is too slow counts as failed."""
     keep = () if lock is None else (lock,)
     try:
         return subprocess.run(
-            argv, check=False, capture_output=True, text=True, timeout=seconds, env=environment(folder), pass_fds=keep
+            argv,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            cwd=folder,
+            env=environment(folder),
+            pass_fds=keep,
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(argv, 124, "", f"no answer in {seconds:g} s")
@@ -71,18 +78,22 @@ def pid_file(folder: Path, name: str) -> Path:
     return folder / "run" / f"{name.replace(':', '-')}.pid"
 
 
-def program(name: str) -> str:
-    """Return the program of a daemon's name: `slurmd:n3` is one of the slurmd."""
-    return name.partition(":")[0]
+def _program(file: Path) -> str:
+    """Return the program of a pid file: `slurmd-n3.pid` is one of the slurmd."""
+    return file.stem.partition("-")[0]
 
 
 def running(folder: Path, name: str) -> int | None:
-    """Return the pid of the daemon when it runs."""
+    """Return the pid of the daemon when it runs and nobody has begun to end it."""
+    return _alive(pid_file(folder, name), folder)
+
+
+def _alive(file: Path, folder: Path) -> int | None:
     try:
-        pid = int(pid_file(folder, name).read_text())
+        pid = int(file.read_text())
     except (OSError, ValueError):
         return None
-    return pid if _is(pid, {program(name)}, f"{_MARK}={folder}") else None
+    return pid if _is(pid, {_program(file)}, f"{_MARK}={folder}") else None
 
 
 def _is(pid: int, programs: set[str], *variables: str) -> bool:
@@ -95,26 +106,30 @@ def _is(pid: int, programs: set[str], *variables: str) -> bool:
         return False
 
 
-def start(folder: Path, name: str, argv: list[str], port: int | None = None) -> None:
-    """Start a daemon that stays in the foreground; the caller holds the cluster's lock."""
+def start(folder: Path, name: str, argv: list[str], port: int | None, prepare: Callable[[], None]) -> None:
+    """Start a daemon that stays in the foreground; the caller holds the cluster's lock.
+
+    `port` is where it listens, if anywhere; `prepare` is called in the child before it becomes the daemon.
+    """
     if port is not None and _taken(port):
         raise ClusterError(f"port {port}, of {name}, is taken", "choose other ports with --port", 4)
     file = pid_file(folder, name)
 
-    def write_pid() -> None:
+    def begin() -> None:
         file.write_text(f"{os.getpid()}\n")
+        prepare()
 
     with (folder / "log" / f"{name.replace(':', '-')}.err").open("ab") as log:
         # The pid is written in the child before it becomes the daemon, and until then the child holds the
         # cluster's lock, too: killed at any point, we leave no daemon that the next call cannot find.
-        subprocess.Popen(  # noqa: PLW1509 (there is one thread)
+        subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env=environment(folder),
             start_new_session=True,
-            preexec_fn=write_pid,
+            preexec_fn=begin,  # noqa: PLW1509 (there is one thread)
         )
 
 
@@ -148,12 +163,21 @@ def _last_words(folder: Path, name: str) -> str:
     return "\n".join(lines)
 
 
-def end(folder: Path, names: Iterable[str], *, kill: bool = False, seconds: float = 15) -> None:
-    """End the daemons that run, all at once, with SIGTERM and after `seconds` with SIGKILL."""
-    pids = {name: running(folder, name) for name in names}
-    _end({pid: {program(name)} for name, pid in pids.items() if pid is not None}, kill, seconds)
-    for name in pids:
-        pid_file(folder, name).unlink(missing_ok=True)
+def end(folder: Path, names: Iterable[str], *, kill: bool = False) -> None:
+    """End the daemons that run, all at once."""
+    for name in names:
+        file = pid_file(folder, name)
+        with suppress(FileNotFoundError):
+            file.rename(file.with_suffix(".ending"))
+    end_begun(folder, kill=kill)
+
+
+def end_begun(folder: Path, *, kill: bool = False, seconds: float = 8) -> None:
+    """End what this or an earlier call, which was killed, has begun to end: SIGTERM, after `seconds` SIGKILL."""
+    files = {file: _alive(file, folder) for file in (folder / "run").glob("*.ending")}
+    _end({pid: {_program(file)} for file, pid in files.items() if pid is not None}, kill, seconds)
+    for file in files:
+        file.unlink()
 
 
 def end_rest(folder: Path, node_daemons: set[str]) -> None:

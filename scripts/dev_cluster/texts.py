@@ -2,13 +2,14 @@
 
 import os
 import pwd
-import socket
 import stat
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 from string import Template
 
+from dev_cluster import loopback
+from dev_cluster.memory import mount_point
 from dev_cluster.settings import ClusterError, Settings
 
 _HERE = Path(__file__).parent
@@ -22,10 +23,11 @@ def texts(folder: Path, settings: Settings) -> dict[str, str]:
         "folder": str(folder),
         "name": settings.name,
         "user": user_name(),
-        "host": socket.gethostname().partition(".")[0],
+        "host": loopback.host(),
         "port": str(settings.port),
         "kill_wait": str(settings.kill_wait),
         "min_job_age": str(settings.min_job_age),
+        "memory_share": str(max(settings.memory // settings.cpus, 1)),
         "tracking": _tracking(settings),
         "accounting": _accounting(folder, settings),
         "nodes": "\n".join(_nodes(settings)),
@@ -33,7 +35,8 @@ def texts(folder: Path, settings: Settings) -> dict[str, str]:
     found = {
         "slurm.conf": _fill("slurm.conf", names),
         "gres.conf": "".join(f"{line}\n" for line in _gres(folder, settings)),
-        "cgroup.conf": _cgroup(settings),
+        "cgroup.conf": _cgroup(folder, settings),
+        "hosts": loopback.hosts_text(),
         "mail": Template(_MAIL).substitute(names),
     }
     if settings.accounting:
@@ -71,10 +74,10 @@ def _accounting(folder: Path, settings: Settings) -> str:
 
 
 def _nodes(settings: Settings) -> list[str]:
-    host = socket.gethostname().partition(".")[0]
     lines = ["GresTypes=gpu"] if settings.gpus else []
     for name in settings.node_names:
-        where = f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={settings.ports[f'slurmd:{name}']}"
+        port = settings.ports[f"slurmd:{name}"]
+        where = f"NodeName={name} NodeHostname={loopback.host()} NodeAddr=127.0.0.1 Port={port}"
         shape = f"CPUs={settings.cpus} Boards=1 SocketsPerBoard=1 CoresPerSocket={settings.cpus} ThreadsPerCore=1"
         gpus = f" Gres=gpu:{settings.gpus}" if settings.gpus else ""
         lines.append(f"{where} {shape} RealMemory={settings.memory}{gpus} State=UNKNOWN")
@@ -104,10 +107,10 @@ def _device(path: Path, number: int) -> str:
     return borrowed[number]
 
 
-def _cgroup(settings: Settings) -> str:
+def _cgroup(folder: Path, settings: Settings) -> str:
     """Return the text of cgroup.conf; slurmd loads a plugin even where nothing asks for one."""
     if settings.memory_limits:
-        lines = ["CgroupPlugin=cgroup/v1", "CgroupMountpoint=/sys/fs/cgroup", "ConstrainRAMSpace=yes"]
+        lines = ["CgroupPlugin=cgroup/v1", f"CgroupMountpoint={mount_point(folder)}", "ConstrainRAMSpace=yes"]
         return "\n".join([*lines, "ConstrainSwapSpace=yes", "AllowedSwapSpace=0", ""])
     said = subprocess.run(["slurmd", "-V"], capture_output=True, text=True, check=True).stdout  # slurm-wlm 22.05.8
     year, month = (int(part) for part in said.split()[-1].split(".")[:2])

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tuneloop.documents.locks import is_held
 
 
@@ -75,42 +73,3 @@ def test_asked_to_end_it_ends_the_whole_job(tmp_path: Path) -> None:
     assert child.wait(timeout=20) == 143
     assert json.loads((tmp_path / "a" / "t.0" / "exit.json").read_text())["code"] == 143
     assert not is_held(tmp_path / "a" / "t.0" / "lock")
-
-
-# As torchrun starts its workers: in sessions of their own, and without what its own parent passed on.
-STARTED = (
-    "import subprocess as s; w = s.Popen({worker!r}, start_new_session=True); open('worker', 'w').write(str(w.pid))"
-)
-
-
-def job_with_worker(folder: Path, then: str, worker: list[str]) -> tuple[subprocess.Popen[bytes], int]:
-    """Claim a job that starts a worker of this kind; return the job and the worker's process id."""
-    launch = f"{STARTED.format(worker=worker)}; {then}"
-    child = claim(folder, sys.executable, "-c", launch, wait=False)
-    until(lambda: (folder / "worker").exists() and (folder / "worker").read_text() != "")
-    return child, int((folder / "worker").read_text())
-
-
-def is_gone(pid: int) -> bool:
-    return not Path(f"/proc/{pid}").exists()
-
-
-def test_nothing_is_left_of_a_job_whose_launcher_was_killed(tmp_path: Path) -> None:
-    child, worker = job_with_worker(tmp_path, "import os; os.kill(os.getpid(), 9)", ["sleep", "60"])
-    assert child.wait(timeout=20) == 137
-    assert is_gone(worker)
-    assert json.loads((tmp_path / "a" / "t.0" / "exit.json").read_text())["code"] == 137
-
-
-def test_nothing_is_left_of_a_job_that_was_asked_to_end(tmp_path: Path) -> None:
-    child, worker = job_with_worker(tmp_path, "w.wait()", ["sleep", "60"])
-    os.kill(child.pid, signal.SIGTERM)
-    assert child.wait(timeout=20) == 143
-    assert is_gone(worker)
-
-
-@pytest.mark.slow
-def test_what_does_not_listen_is_ended_after_its_time(tmp_path: Path) -> None:
-    child, worker = job_with_worker(tmp_path, "pass", ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"])
-    assert child.wait(timeout=40) == 0
-    assert is_gone(worker)

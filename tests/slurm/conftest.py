@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from slurm_cluster import DevCluster, Place, script
+from slurm_cluster import DevCluster, Place, may_limit_memory, script
 
 
 def _cluster(*options: str) -> Iterator[DevCluster]:
@@ -22,8 +22,8 @@ def _cluster(*options: str) -> Iterator[DevCluster]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[DevCluster]:
-    """Three nodes with accounting."""
-    yield from _cluster("--name", "first")
+    """Three nodes with accounting and, where the machine can, limits on memory."""
+    yield from _cluster("--name", "first", *(["--memory-limits"] if may_limit_memory() else []))
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torchtune_case as case
 from inspect_support import make_experiment, run_script, verdict
 
+import torchtune_case as case
 from tuneloop.workers.torchtune.components.tokenizer import Turn
 
 CONTROLS = {"epochs": 2, "batch_size": 20, "lr": 1e-3}  # one batch an epoch

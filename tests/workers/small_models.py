@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torchtune_case as case
-
 from tuneloop.experiment.identity import file_hash
 
 VOCABULARY = 320

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import small_models
-import torchtune_case as case
 from test_torchtune_tokenizer import TURNS
 
+import torchtune_case as case
 from tuneloop.documents.errors import InputError
 from tuneloop.workers.torchtune import worker
 from tuneloop.workers.torchtune.components.tokenizer import Turn

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import small_models
 import torch
-import torchtune_case as case
 from omegaconf import OmegaConf
 from torchtune import config as tune
 from torchtune.modules.peft import get_adapter_params, get_adapter_state_dict
 
+import torchtune_case as case
 from tuneloop.documents.errors import FailedError
 from tuneloop.workers.torchtune.attempts import Setup, read_setup
 from tuneloop.workers.torchtune.exporting import exported

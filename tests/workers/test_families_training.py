@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import small_models
-import torchtune_case as case
 from loop_case import check_prompts, run_loop
+
+import torchtune_case as case
 
 pytestmark = pytest.mark.train
 

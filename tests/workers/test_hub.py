@@ -5,10 +5,10 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 import small_models
-import torchtune_case as case
 from inspect_support import make_experiment, order_of
 from loop_case import check_prompts, run_loop
 
+import torchtune_case as case
 from tuneloop.workers.hub import is_hub_id, model_folder
 from tuneloop.workers.inspect import worker as inspect_worker
 from tuneloop.workers.torchtune import worker

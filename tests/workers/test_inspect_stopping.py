@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torchtune_case as case
 
+import torchtune_case as case
 from tuneloop.workers.inspect.stopping import end_of_turn, missing_stop
 from tuneloop.workers.torchtune.finishing import finish, stop_ids
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torchtune_case as case
 import yaml
 
+import torchtune_case as case
 from lab import cli, run, states
 
 pytestmark = pytest.mark.train

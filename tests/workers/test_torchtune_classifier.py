@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import small_models
 import torch
-import torchtune_case as case
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+import torchtune_case as case
 from tuneloop.workers.torchtune.components.classifier import ClassifierCheckpointer, classifier
 from tuneloop.workers.torchtune.families import read_model
 

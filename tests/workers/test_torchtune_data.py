@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import small_models
-import torchtune_case as case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 from torchtune.data import padded_collate, padded_collate_dpo, padded_collate_packed, padded_collate_sft
 from torchtune.datasets import PackedDataset
 
+import torchtune_case as case
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.records import read_records
 from tuneloop.experiment.formats import FORMATS, Format, formats_for

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torchtune_case import TINY, copy_of, random_adapter
 
 from places import content
+from torchtune_case import TINY, copy_of, random_adapter
 from tuneloop.documents.errors import FailedError, InputError
 from tuneloop.workers.models import MARK
 from tuneloop.workers.torchtune.merging import merge

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torchtune_case as case
 from safetensors.torch import load_file
 
+import torchtune_case as case
 from tuneloop.documents.yamltext import load_yaml
 
 pytestmark = pytest.mark.train

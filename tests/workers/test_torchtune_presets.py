@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torchtune_case as case
 from test_torchtune_recipes import SINGLE
 from torchtune._recipe_registry import get_all_recipes
 
+import torchtune_case as case
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.workers.torchtune import worker

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torchtune_case as case
 
+import torchtune_case as case
 from tuneloop.documents.schema import validate
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.design import Method
@@ -167,7 +167,7 @@ def test_on_several_nodes_srun_starts_one_launcher_a_node(place: Path, recipe: s
     assert f"--nodes=2 --ntasks-per-node=1 --cpus-per-task={job.shape.cpus} --export=ALL --kill-on-bad-exit=1" in (
         " ".join(told)
     )
-    assert "tune run --nnodes 2 --nproc_per_node 2 --rdzv_id" in " ".join(told)
+    assert "python -m tuneloop.jobs.orphans tune run --nnodes 2 --nproc_per_node 2 --rdzv_id" in " ".join(told)
     assert told[told.index("--config") - 1] == recipe
     setup = load_yaml((place / "experiment" / "train" / "setup_finetune.yaml").read_text())
     assert (setup["nodes"], setup["devices"], setup["recipe"]) == (2, 2, recipe)

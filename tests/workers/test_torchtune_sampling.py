@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from torchtune_case import TINY, random_adapter
 
+from torchtune_case import TINY, random_adapter
 from tuneloop.documents.errors import FailedError
 from tuneloop.workers.bridge import Remote
 from tuneloop.workers.models import SampleRequest, Weights

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torchtune_case as case
 from omegaconf import OmegaConf
 from torchtune import config as torchtune_config
 
+import torchtune_case as case
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.work import Fault, Machine, Usage
 from tuneloop.workers.torchtune import worker

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torchtune_case as case
 from torchtune.data import Message
 from torchtune.models.qwen2_5 import qwen2_5_tokenizer
 
+import torchtune_case as case
 from tuneloop.workers.torchtune.components.dataset import sft_dataset
 from tuneloop.workers.torchtune.components.tokenizer import Turn
 from tuneloop.workers.torchtune.encoding import IGNORED

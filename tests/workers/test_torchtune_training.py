@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torchtune_case as case
 from safetensors.torch import load_file, save_file
 
+import torchtune_case as case
 from tuneloop.loop.retention import remove_weights
 from tuneloop.workers.torchtune import worker
 from tuneloop.workers.torchtune.verify import weights_hash

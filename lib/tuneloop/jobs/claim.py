@@ -11,7 +11,6 @@ imported.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import resource
@@ -22,17 +21,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 from tuneloop.documents.files import create_json
 from tuneloop.documents.locks import hold_for_life
 from tuneloop.documents.logs import timestamp_ms
+from tuneloop.jobs.orphans import GRACE_S, adopt_orphans, end_the_rest
 
 TAKEN = 4
-GRACE_S = 10.0  # between asking a job to end and ending it
-_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,7 +90,7 @@ def run(attempt: Path, command: Sequence[str], digest: str) -> int:
     began = time.monotonic()
     environment = os.environ | {"TUNELOOP_ATTEMPT": str(attempt), "TUNELOOP_DIGEST": digest}
     asked, group = _forward_signals()
-    _adopt_orphans()
+    adopt_orphans()
     # A group of its own: an asked-for end must reach the tool, which bash would make wait.
     child = subprocess.Popen(command, env=environment, process_group=0, close_fds=False)
     group.append(child.pid)
@@ -101,7 +98,7 @@ def run(attempt: Path, command: Sequence[str], digest: str) -> int:
     if asked:
         _signal_group(child.pid, signal.SIGTERM)
     code = _wait(child, asked)
-    _end_the_rest(told=child.pid if asked else None)
+    end_the_rest(told=child.pid if asked else None)
     if code < 0:
         code = 128 - code
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -143,49 +140,6 @@ def _wait(child: subprocess.Popen[bytes], asked: list[int]) -> int:
     except subprocess.TimeoutExpired:
         _signal_group(child.pid, signal.SIGKILL)
         return child.wait()
-
-
-def _adopt_orphans() -> None:
-    """Become the parent of every process of the job whose own parent dies."""
-    ctypes.CDLL(None).prctl(_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _end_the_rest(told: int | None) -> None:
-    """End what the script left running; `told` is the group that was asked to end already, and only gets the time."""
-    began = time.monotonic()
-    asked: set[int] = set()
-    # Even SIGKILL does not end a process that waits for a dead file system.
-    while _is_any_left() and time.monotonic() < began + 2 * GRACE_S:
-        late = time.monotonic() > began + GRACE_S
-        for pid in _children():
-            with suppress(ProcessLookupError):
-                if late:
-                    os.kill(pid, signal.SIGKILL)
-                elif pid not in asked and os.getpgid(pid) != told:
-                    os.kill(pid, signal.SIGTERM)
-                asked.add(pid)
-        time.sleep(0.05)
-
-
-def _is_any_left() -> bool:
-    """Bury the children that have ended, and tell whether there are others."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            continue
-    except ChildProcessError:
-        return False
-    return True
-
-
-def _children() -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            # The name comes before, in brackets, and may hold blanks and brackets.
-            parent = stat.read_text(errors="replace").rpartition(")")[2].split()[1]
-            if int(parent) == os.getpid():
-                found.append(int(stat.parent.name))
-    return found
 
 
 def _signal_group(group: int, number: int) -> None:

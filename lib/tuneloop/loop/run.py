@@ -17,7 +17,7 @@ from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State, run_of
 from tuneloop.jobs.batches import Place
 from tuneloop.jobs.board import Board, read_board
-from tuneloop.jobs.executors.fleet import Fleet
+from tuneloop.jobs.executors.fleet import Fleet, fleet_of
 from tuneloop.jobs.executors.local import gpu_count
 from tuneloop.jobs.journal import Journal
 from tuneloop.jobs.state import ENDED, GOING, JobStatus
@@ -75,8 +75,9 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
         # New results make the old report stale.
         picked |= {COLLECT} & {spec.key for spec in board.specs}
     jobs = tuple(spec for spec in board.specs if spec.key in picked)
-    _refuse_missing_nodes(experiment, jobs)
-    _refuse_missing_gpus(experiment, jobs)
+    here = _on_this_machine(experiment, jobs)
+    _refuse_missing_nodes(experiment, here)
+    _refuse_missing_gpus(experiment, here)
     left = tuple(
         status
         for key, status in board.states.items()
@@ -227,22 +228,25 @@ def _refuse_missing_elsewhere(experiment: Experiment, board: Board, chosen: set[
             raise InputError(experiment.problem(("model",), message, f"`tuneloop {verb}` first"))
 
 
+def _on_this_machine(experiment: Experiment, jobs: Sequence[JobSpec]) -> list[JobSpec]:
+    """Return the jobs that no scheduler takes; one refuses by itself what its nodes do not have."""
+    scheduled = fleet_of(experiment.layout).scheduled({job.shape.cluster for job in jobs})
+    return [job for job in jobs if job.shape.cluster not in scheduled]
+
+
 def _refuse_missing_nodes(experiment: Experiment, jobs: Sequence[JobSpec]) -> None:
     """Raise MissingError before a job that wants several machines is started on this one."""
     most = max(jobs, key=lambda job: job.shape.nodes, default=None)
     if most is None or most.shape.nodes == 1:
         return
     again = f"`tuneloop scaffold-experiment {typed(experiment.layout.folder)}`"
-    message = f"{most.key} wants {most.shape.nodes} nodes, and `{experiment.design.cluster}` is one machine"
+    message = f"{most.key} wants {most.shape.nodes} nodes, and `{most.shape.cluster}` is one machine"
     hint = f"set `nodes: 1`, then {again}; or let `cluster` name one that has them"
     raise MissingError(experiment.problem(("cluster",), message, hint))
 
 
 def _refuse_missing_gpus(experiment: Experiment, jobs: Sequence[JobSpec]) -> None:
-    """Raise MissingError before a job waits for hours only to find no GPU; jobs of the processor ask for none.
-
-    A scheduler refuses by itself what its nodes do not have.
-    """
+    """Raise MissingError before a job waits for hours only to find no GPU; jobs of the processor ask for none."""
     most = max(jobs, key=lambda job: job.shape.gpus, default=None)
     if most is None or most.shape.gpus == 0:
         return

@@ -1,6 +1,7 @@
 """The SLURM executor: the scheduler waits, orders, starts and puts back; nothing of ours stays alive for it."""
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
 
 from tuneloop.documents.cache import clusters_folder
@@ -27,8 +28,8 @@ class Slurm:
         self.layout, self.cluster, self.profile = layout, cluster, profile
         self.largest_array = profile.limits.array
         self.transport: Transport = Here()
-        # Profiles of one cluster share one picture of its queue.
-        reached = os.environ.get("SLURM_CONF", "here")
+        # Profiles of one cluster share one picture of its queue. The host, since homes may be shared by clusters.
+        reached = f"{socket.gethostname()} {os.environ.get('SLURM_CONF', '')}"
         self.snapshot = Snapshot(reached, self.transport, clusters_folder())
         self.changed = False  # by this process, so that the picture is worth renewing
 
@@ -45,14 +46,16 @@ class Slurm:
         return Native(self.cluster, number, 0 if is_array(batch) else None)
 
     def find(self, token: Token) -> Native | None:
-        return self._native(token, handing.looked_up(self.transport, self.folder, token))
+        # No question to the cluster: this is asked each time that somebody looks.
+        return self._native(token, handing.noted(self.layout.submissions, token))
 
     def settle(self, token: Token) -> Native | None:
         return self._native(token, handing.given_up(self.transport, self.folder, token))
 
     def observe(self, jobs: Mapping[Native, str]) -> Mapping[Native, Answer]:
         times = {native: seconds(time) for native, time in jobs.items()}
-        return self.snapshot.answers(times, fresh=self.changed)
+        fresh, self.changed = self.changed, False
+        return self.snapshot.answers(times, fresh=fresh)
 
     def withdraw(self, jobs: Sequence[Native]) -> None:
         self._scancel(jobs, "--state=PENDING")

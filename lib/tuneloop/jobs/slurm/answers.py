@@ -16,15 +16,11 @@ from tuneloop.jobs.slurm.reasons import AGAIN, HELD, NEVER, words
 Place = tuple[str, int | None]  # the id of a job or array, and the place in the array
 Row = TypeVar("Row")
 
-# `env`, since the same words are typed on another machine; what narrows squeue's list for a person is taken away.
-_ENV = ("env", "LC_ALL=C", "SLURM_TIME_FORMAT=%s")
-_NARROWS = ("SQUEUE_ACCOUNT", "SQUEUE_LICENSES", "SQUEUE_NAMES", "SQUEUE_PARTITION", "SQUEUE_QOS", "SLURM_CLUSTERS")
 # -a lists hidden partitions, too; -r one line for each place in an array, which else is cut short at 64 letters.
-QUEUE = (
-    *("env", *(word for name in _NARROWS for word in ("-u", name)), "LC_ALL=C"),
-    *("squeue", "--me", "-a", "-h", "-r", "-t", "all", "-o", "%F|%K|%T|%r"),
-)
-_ACCOUNT = (*_ENV, "sacct", "-X", "-n", "-P", "-o", "JobID,State,ExitCode,Submit,Start,End", "-j")
+QUEUE = ("squeue", "--me", "-a", "-h", "-r", "-t", "all", "-o", "%F|%K|%T|%r")
+_ACCOUNT = ("sacct", "-X", "-n", "-P", "-o", "JobID,State,ExitCode,Submit,Start,End", "-j")
+# Seconds since 1970: a cluster may live in another time zone.
+ACCOUNT_ENVIRONMENT: Mapping[str, str] = {"SLURM_TIME_FORMAT": "%s"}
 CHUNK = 400  # ids in one sacct: a line of arguments has its limits
 
 SKEW_S = 300  # by how much clocks of two machines may differ before a row is taken for another job's
@@ -106,7 +102,7 @@ _STATE = re.compile(r"([A-Z_]+)\+?(?: by ([0-9]{1,10}))?")
 
 
 def account_command(ids: Sequence[str]) -> tuple[str, ...]:
-    """Return the sacct that asks for jobs and arrays; times are printed as seconds since 1970."""
+    """Return the sacct that asks for jobs and arrays, to be run with `ACCOUNT_ENVIRONMENT`."""
     return (*_ACCOUNT, ",".join(ids))
 
 

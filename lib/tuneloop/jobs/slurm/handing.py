@@ -5,9 +5,11 @@ that it printed, and a mark that nobody will hand this token over any more. Both
 first, so that a command that was killed, and whose sbatch lives on, is waited for.
 """
 
+from pathlib import Path
+
 from tuneloop.documents.errors import FailedError, Problem, UnreachableError
 from tuneloop.experiment.work import Token
-from tuneloop.jobs.transport import Called, Transport
+from tuneloop.jobs.transport import Transport
 
 _SUBMIT = """\
 cd -- "$1" || exit
@@ -26,7 +28,6 @@ exec 9>"$2.lock" && flock 9 || exit
 [ -s "$2.id" ] || : >"$2.refused" || exit
 cat "$2.id" 2>/dev/null || :
 """
-_LOOK = 'cat "$1/$2.id" 2>/dev/null || :'
 
 # What sbatch says when nobody answered it: the job may be in the queue all the same.
 _NO_ANSWER = (
@@ -50,7 +51,7 @@ def submit(transport: Transport, folder: str, token: Token) -> str:
         if any(words in said for words in _NO_ANSWER):
             raise UnreachableError(f"the scheduler does not answer: {_last(said)}", hint="run the same command again")
         raise FailedError(Problem(_reason(said), hint="mend it, then run the same command again"))
-    number = _id(called)
+    number = _plain_id(called.out)
     if number is None:
         raise UnreachableError("sbatch printed no id", hint="run the same command again")
     return number
@@ -64,12 +65,15 @@ def given_up(transport: Transport, folder: str, token: Token) -> str | None:
     called = transport.call(["sh", "-s", "--", folder, token], stdin=_GIVE_UP)
     if called.code != 0:
         raise UnreachableError(f"no news of submission {token}: {_last(called.err)}", hint="run the same command again")
-    return _id(called) or by_comment(transport, token)
+    return _plain_id(called.out) or by_comment(transport, token)
 
 
-def looked_up(transport: Transport, folder: str, token: Token) -> str | None:
-    """Return the id of a token as far as it is known; changes nothing. Raises UnreachableError."""
-    return _id(transport.call(["sh", "-c", _LOOK, "sh", folder, token])) or by_comment(transport, token)
+def noted(folder: Path, token: Token) -> str | None:
+    """Return the id of a token as far as it is on record in the folder; nobody is asked."""
+    try:
+        return _plain_id((folder / f"{token}.id").read_text())
+    except OSError:
+        return None
 
 
 def by_comment(transport: Transport, token: Token) -> str | None:
@@ -87,9 +91,9 @@ def by_comment(transport: Transport, token: Token) -> str | None:
     return None
 
 
-def _id(called: Called) -> str | None:
+def _plain_id(said: str) -> str | None:
     """Return the id that sbatch printed, without the cluster that some sites put behind it."""
-    return called.out.strip().partition(";")[0] or None
+    return said.strip().partition(";")[0] or None
 
 
 def _reason(said: str) -> str:

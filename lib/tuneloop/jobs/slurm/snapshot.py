@@ -13,13 +13,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from tuneloop.documents.errors import BusyError, TuneloopError
+from tuneloop.documents.errors import BusyError, TuneloopError, UnreachableError
 from tuneloop.documents.files import write_bytes
 from tuneloop.documents.locks import exclusive
 from tuneloop.documents.plain import plain
 from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.executors import Native
 from tuneloop.jobs.slurm.answers import (
+    ACCOUNT_ENVIRONMENT,
     CHUNK,
     QUEUE,
     AccountRow,
@@ -44,27 +45,23 @@ from tuneloop.jobs.slurm.memory import (
     to_bytes,
 )
 from tuneloop.jobs.slurm.pace import FLOOR_S, MOST_S, jittered, next_pause
+from tuneloop.jobs.transport.processes import NOTHING, Called
 
 TIMEOUT_S = 60.0  # of one command; squeue itself gives up after 9 s when nobody listens
 _PATIENCE_S = 5.0  # how long to wait for somebody who is asking just now
 _HOUR = 3600.0
 _FORGET_S = 24 * _HOUR  # a job that nobody asked for this long
 _DISABLED = "accounting storage is disabled"
-_NOT_THERE = 127  # what a shell and `env` say of a command that does not exist
-
-
-class Called(Protocol):
-    @property
-    def code(self) -> int: ...
-    @property
-    def out(self) -> str: ...
-    @property
-    def err(self) -> str: ...
+_NOT_THERE = 127  # what a shell says of a command that does not exist
 
 
 class Caller(Protocol):
-    def call(self, argv: Sequence[str], *, stdin: str = "", timeout: float = ...) -> Called:
-        """Run a command where the cluster's tools are. Raises TuneloopError or OSError when it is out of reach."""
+    """The part of a transport that is needed here."""
+
+    def call(
+        self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60, environment: Mapping[str, str] = NOTHING
+    ) -> Called:
+        """Run a command where the cluster's tools are. Raises UnreachableError when no answer came."""
 
 
 class News(NamedTuple):
@@ -134,6 +131,7 @@ class Snapshot:
 
     def _round(self, memory: Memory, now: float) -> None:
         memory.tried = now
+        self._write(memory)  # who is killed while asking has asked
         for key in [key for key, known in memory.jobs.items() if now - known.asked > _FORGET_S]:
             del memory.jobs[key]
         before = marks(memory.jobs)
@@ -177,8 +175,12 @@ class Snapshot:
             told = row_of(accounting, place_of(key))
             if told is not None and of_another(told, known.submitted):
                 told = None
-            if not known.in_accounting(told, row, self._name) and row is None and answered:
+            if known.in_accounting(told, row, self._name) or row is not None:
+                continue
+            if answered:
                 known.is_missing(now, patience=GRACE_S if told is None else RUNAWAY_S, accounted=accounted)
+            else:
+                known.missing = None
 
     def _accounting(self, memory: Memory, ids: Collection[str], now: float) -> tuple[dict[Place, AccountRow], bool]:
         """Ask accounting for jobs; return its rows, and whether it answered: none at all is an answer, too."""
@@ -187,7 +189,7 @@ class Snapshot:
             return rows, True
         ordered = sorted(ids, key=int)
         for start in range(0, len(ordered), CHUNK):
-            called = self._call(account_command(ordered[start : start + CHUNK]))
+            called = self._call(account_command(ordered[start : start + CHUNK]), ACCOUNT_ENVIRONMENT)
             if isinstance(called, str):
                 return rows, False
             if called.code != 0:
@@ -197,14 +199,12 @@ class Snapshot:
             rows |= parse_accounting(called.out).rows
         return rows, True
 
-    def _call(self, command: Sequence[str]) -> Called | str:
+    def _call(self, command: Sequence[str], environment: Mapping[str, str] = NOTHING) -> Called | str:
         """Run a command of SLURM's; return what was in the way where it cannot be reached."""
         try:
-            return self.transport.call(command, timeout=TIMEOUT_S)
-        except TuneloopError as error:
+            return self.transport.call(command, timeout=TIMEOUT_S, environment=environment)
+        except UnreachableError as error:
             return error.problems[0].message
-        except OSError as error:
-            return error.strerror or str(error)
 
     def _name(self, user: int) -> str | None:
         """Return the name of a user there; another machine may give this number to somebody else."""

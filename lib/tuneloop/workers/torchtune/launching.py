@@ -11,8 +11,8 @@ from tuneloop.experiment.work import Shape
 from tuneloop.workers.torchtune.settings import Resolved
 
 # Ports for launchers to meet at, by the job's id: below those that Linux hands out by itself (from 32768), above
-# those of most services. Jobs on one node whose ids are equal in the last four digits are next to impossible.
-_FIRST_PORT, _PORTS = 20_000, 10_000
+# those of most services. Jobs that share a node have ids near each other.
+_FIRST_PORT, _PORTS = 30_000, 2_500
 
 
 def by_hand(resolved: Resolved) -> str:
@@ -31,11 +31,11 @@ def training(resolved: Resolved, shape: Shape) -> Iterator[str]:
     yield "# One launcher a node; all meet at this one."
     # srun takes neither the job's CPUs a task nor, where sbatch was told less, its environment without being told.
     yield f"srun --nodes={shape.nodes} --ntasks-per-node=1 --cpus-per-task={shape.cpus} --export=ALL \\"
-    # The others would wait for a launcher that has failed.
-    yield "  --kill-on-bad-exit=1 \\"
-    # An id that no other attempt has: a process that survived on a lost node cannot join its successor. The host is
-    # this one by its own name, which is what torchrun compares to find out who serves.
+    # When one launcher fails, the others would wait for it, and its own workers would go on.
+    yield "  --kill-on-bad-exit=1 python -m tuneloop.jobs.orphans \\"
     yield f"  tune run --nnodes {shape.nodes} --nproc_per_node {resolved['devices']} \\"
+    # An id that no other attempt has: what survived on a lost node cannot join its successor. The host is this one by
+    # its own name, which torchrun compares to find out who serves.
     yield '  --rdzv_id "$SLURM_JOB_ID.${TUNELOOP_ATTEMPT##*/}" --rdzv_backend c10d \\'
     yield f'  --rdzv_endpoint "$(hostname):$(({_FIRST_PORT} + SLURM_JOB_ID % {_PORTS}))" \\'
     yield f"  {quote(resolved.recipe.name)} {rest}"

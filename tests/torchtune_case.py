@@ -22,7 +22,7 @@ from tuneloop.workers.torchtune import worker
 from tuneloop.workers.torchtune.components.tokenizer import ChatTokenizer
 from tuneloop.workers.torchtune.families import read_model
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 TINY = ROOT / "examples" / "tiny-base"
 BIN = Path(sys.executable).parent
 MODULE = "tuneloop.workers.torchtune"
@@ -116,19 +116,9 @@ class Script:
             while process.poll() is None and self._logged() < step:
                 time.sleep(0.01)
             assert process.poll() is None, "training ended before it could be killed"
-            for pid in self._processes():
+            for pid in processes_of(self.attempt):
                 os.kill(pid, signal.SIGKILL)
             process.wait()
-
-    def _processes(self) -> list[int]:
-        """Return every process of the attempt: a launcher that is killed alone leaves those it started behind."""
-        mark = f"TUNELOOP_ATTEMPT={self.attempt}".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-        return found
 
     def all(self) -> None:
         """Claim, prepare, train and verify; every step must succeed."""
@@ -158,6 +148,20 @@ class Script:
         said = {"TUNELOOP_ATTEMPT": str(self.attempt), "TUNELOOP_DIGEST": self.job.digest}
         # One thread: on a busy machine, two of them spin for each other.
         return {**os.environ, **said, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def processes_of(attempt: Path) -> dict[int, bytes]:
+    """Return the command line by pid of every process of the attempt, in whatever session it is.
+
+    A launcher that is killed alone leaves those that it started behind.
+    """
+    mark = f"TUNELOOP_ATTEMPT={attempt}".encode()
+    found = {}
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found[int(entry.name)] = (entry / "cmdline").read_bytes()
+    return found
 
 
 def script(asked: Order, run: int = 0, update: str = "lora") -> Script:
