@@ -128,12 +128,14 @@ def test_a_fault_of_one_run_is_named_and_spares_the_others(
         assert wait(folder) == 1
     found = reasons(folder)
     by = f"by {os.environ.get('USER') or 'root'}"
-    assert found[f"train/{running}"] == found[f"train/{pending}"] == ("cancelled", by)
-    assert found[f"eval/{dependent}/e0/cap"] == ("cancelled", by)
+    assert found[f"train/{running}"] in {("cancelled", by), ("cancelled", "")}
+    # A task that did not begin is on record or not, as it happens.
+    for key in (f"train/{pending}", f"eval/{dependent}/e0/cap"):
+        assert found[key] in {("cancelled", by), ("cancelled", "before it began")}
     for run in (running, pending, lost, full):
         assert found[f"eval/{run}/e0/cap"][0] == "blocked"
     assert found[f"train/{lost}"] == ("failed", "exit code 127")
-    assert found[f"train/{full}"][0] == "failed"
+    assert found[f"train/{full}"] == ("failed", "exit code 2")
     done = {key for key, (state, _) in found.items() if state == "done"}
     expected = {f"train/{dependent}", f"train/{spared}", f"eval/{spared}/e0/cap", "eval/control/base/cap", "collect"}
     assert done == expected

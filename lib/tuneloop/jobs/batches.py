@@ -25,9 +25,10 @@ class After(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """1..n jobs of one shape; n > 1 is an array whose task `tasks[i]` runs `scripts[i]`."""
+    """1..n jobs of one worker and shape; n > 1 is an array whose task `tasks[i]` runs `scripts[i]`."""
 
     token: Token
+    worker: str
     shape: Shape
     keys: tuple[JobKey, ...]
     scripts: tuple[str, ...]
@@ -74,6 +75,7 @@ def _groups(specs: Sequence[JobSpec], largest: int, places: Places) -> Iterator[
             after = (After(parents[0][0][1].token, "each"),) if each else tuple(_after(chunk[0], places))
             yield Batch(
                 Token(secrets.token_hex(5)),
+                chunk[0].worker,
                 chunk[0].shape,
                 tuple(spec.key for spec in chunk),
                 tuple(spec.script for spec in chunk),

@@ -48,6 +48,9 @@ class Local:
         """Return nothing: here a held lock says what lives."""
         return {}
 
+    def news(self) -> None:
+        """Return nothing: nobody is asked."""
+
     def withdraw(self, jobs: Sequence[Native]) -> None:
         """Do nothing: the runner starts what was handed over last."""
 
@@ -120,5 +123,6 @@ def gpu_count() -> int:
 
 def clean_environment() -> dict[str, str]:
     """Return the environment without what belongs to one attempt: a job must not inherit another's claim."""
-    ours = ("TUNELOOP_ATTEMPT", "TUNELOOP_TOKEN", "TUNELOOP_ID", "TUNELOOP_RESTART", "TUNELOOP_DIGEST")
+    parts = ("ATTEMPT", "CPUS", "DIGEST", "ID", "KEY", "LOG", "RESTART", "TOKEN")
+    ours = {f"TUNELOOP_{part}" for part in parts}
     return {name: value for name, value in os.environ.items() if name not in ours}

@@ -23,6 +23,7 @@ def site_of(profile: Profile) -> Site:
         "account": profile.account,
         "partition": profile.partition,
         "qos": profile.qos,
+        "reservation": profile.reservation,
         "constraint": profile.constraint,
     }
     setup = [

@@ -9,7 +9,7 @@ from jinja2 import Template
 
 from tuneloop.documents.config import Profile
 from tuneloop.experiment.script import directive, directives, templates
-from tuneloop.experiment.work import COLLECT
+from tuneloop.experiment.work import COLLECT, log_name
 from tuneloop.jobs.batches import Batch
 from tuneloop.jobs.executors import Order
 from tuneloop.jobs.slurm.site import site_of
@@ -28,9 +28,10 @@ def render(batch: Batch, after: Sequence[Order], profile: Profile, name: str, *,
         token=batch.token,
         options=_options(batch, after, profile, name),
         jobs=[
-            (task, PurePosixPath(script).parent, PurePosixPath(script).name)
-            for task, script in zip(batch.tasks, batch.scripts, strict=True)
+            (task, key, PurePosixPath(script).parent, PurePosixPath(script).name)
+            for task, key, script in zip(batch.tasks, batch.keys, batch.scripts, strict=True)
         ],
+        log=f"{log_name(batch.keys[0], batch.worker)}.log",
         array=is_array(batch),
         resumes=resumes,
     )
@@ -63,7 +64,7 @@ def _options(batch: Batch, after: Sequence[Order], profile: Profile, name: str) 
 
 
 def _id(order: Order) -> str:
-    return order.native.id if order.native.task is None else f"{order.native.id}_{order.native.task}"
+    return order.native.name
 
 
 def ranges(tasks: Sequence[int]) -> str:
