@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tuneloop.documents.config import Config, Configuration, Profile
+from tuneloop.documents.config import Config, Configuration
+from tuneloop.documents.profile import Profile
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, Shape
 from tuneloop.jobs.executors.fleet import Fleet
