@@ -1,10 +1,8 @@
-"""How many calls a scheduler gets: a handful for hundreds of jobs, and one a round however many there are."""
+"""How many calls a submission is; those of a poll are counted in test_snapshot.py."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import pytest
 
 from tuneloop.documents.config import Config, Configuration
 from tuneloop.documents.profile import Profile
@@ -13,8 +11,6 @@ from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, Shape
 from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.executors.slurm import Slurm
 from tuneloop.jobs.journal import Journal
-from tuneloop.jobs.native import Native
-from tuneloop.jobs.slurm.snapshot import Snapshot
 from tuneloop.jobs.submit import Decision, hand_over
 from tuneloop.jobs.transport import Called
 
@@ -65,20 +61,3 @@ def test_two_hundred_runs_and_four_hundred_evaluations_are_four_submissions(tmp_
     handed = hand_over(Journal(layout), fleet, lambda: Decision(jobs), "plan", "test")
     assert len(handed.keys) == len(jobs) == 601
     assert scheduler.asked == {"sbatch": 4}
-
-
-@pytest.mark.parametrize("jobs", [10, 100, 1000])
-def test_a_round_is_one_call_however_many_jobs(jobs: int, tmp_path: Path) -> None:
-    scheduler = Scheduler()
-    scheduler.queue = [f"1|{task}|RUNNING|None" for task in range(jobs)]
-    snapshot = Snapshot("here", scheduler, tmp_path)  # type: ignore[arg-type]
-    natives = {Native("dev", "1", task): 0.0 for task in range(jobs)}
-    answers = snapshot.answers(natives, 100.0)
-    assert len(answers) == jobs
-    assert {answer.state for answer in answers.values()} == {"running"}
-    assert scheduler.asked == {"squeue": 1}
-    snapshot.answers(natives, 105.0, fresh=True)
-    assert scheduler.asked == {"squeue": 1}, "somebody asked again within ten seconds"
-    scheduler.queue = []
-    snapshot.answers(natives, 200.0)
-    assert scheduler.asked == {"squeue": 2, "sacct": 1}

@@ -55,9 +55,8 @@ class Known:
 
         Measured: a task that is cancelled before it began leaves no record in any place.
         """
-        self.missing = now if self.missing is None else self.missing
         never_began = self.answer is None or self.answer.state in ("queued", "waiting")
-        if never_began and now - self.missing >= FLOOR_S:
+        if never_began and self.missing is not None and now - self.missing >= FLOOR_S:
             self.answer = Answer("cancelled", "before it began", final=True)
 
     def is_missing(self, now: float, *, patience: float, accounted: bool) -> None:

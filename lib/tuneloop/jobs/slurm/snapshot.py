@@ -170,11 +170,11 @@ class Snapshot:
                 told = None
             if known.in_accounting(told, row, self._name) or row is not None:
                 continue
-            job, task = place_of(key)
-            if answered and task is not None and told is None and job in arrays:
-                known.is_taken_out(now)
-            elif answered:
+            if answered:
                 known.is_missing(now, patience=GRACE_S if told is None else RUNAWAY_S, accounted=accounted)
+                job, task = place_of(key)
+                if accounted and told is None and task is not None and job in arrays:
+                    known.is_taken_out(now)
             else:
                 known.missing = None
 
