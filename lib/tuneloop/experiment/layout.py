@@ -128,6 +128,10 @@ class Layout:
     def submissions(self) -> Path:
         return self.internal / "submissions"
 
+    def submission_output(self, token: str, task: int | None) -> Path:
+        """What a job that a scheduler started printed before its attempt began."""
+        return self.submissions / (f"{token}.out" if task is None else f"{token}_{task}.out")
+
     @property
     def jobs(self) -> Path:
         """The folder of scaffolded jobs, one file a worker."""
@@ -141,6 +145,15 @@ class Layout:
     def cited_models(self) -> Path:
         """The merged models of cited checkpoints; a job that needs one makes it again."""
         return self.internal / "models"
+
+    @property
+    def inputs(self) -> Path:
+        """What jobs on another machine read and lies outside: links here, the things themselves there."""
+        return self.internal / "inputs"
+
+    def fetched(self, cluster: str) -> Path:
+        """What was fetched of a cluster and is not taken over yet, and when."""
+        return self.internal / "fetched" / cluster
 
     @property
     def replaced(self) -> Path:
@@ -176,17 +189,19 @@ class Layout:
 
     def made_by(self, job: JobSpec) -> list[Path]:
         """Return the checkpoints and evaluation logs that a job makes, as far as they exist."""
-        found = []
+        found = self.checkpoints_of(job)
         for made in job.makes:
             kind, *place = re.split("[:/]", made)
-            if kind == "checkpoint":
-                run, epoch = place
-                found.append(self.run(run).checkpoint(int(epoch[1:])))
-            elif kind == "evaluation":
+            if kind == "evaluation":
                 run, epoch, name = place
                 stem = _evaluated(name, None if epoch == "base" else int(epoch[1:]))
                 found += sorted(self.run(run).eval_logs.glob(f"{stem}.*"))
         return [path for path in found if path.exists()]
+
+    def checkpoints_of(self, job: JobSpec) -> list[Path]:
+        """Return the checkpoints that a job makes, whether or not they exist here."""
+        places = [re.split("[:/]", made) for made in job.makes]
+        return [self.run(place[1]).checkpoint(int(place[2][1:])) for place in places if place[0] == "checkpoint"]
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()

@@ -32,6 +32,7 @@ WRITING = (
     "create-inspect-task",
     "design-experiment",
     "export",
+    "fetch",
     "restore",
     "scaffold-experiment",
     "scaffold-inspect",

@@ -26,6 +26,7 @@ from tuneloop.jobs.submit import Decision, ask_to_cancel, hand_over
 from tuneloop.jobs.submit import cancel as cancel_jobs
 from tuneloop.loop.costs import Cost, costs
 from tuneloop.loop.fitting import fitting, limits_of, refuse_unfit
+from tuneloop.loop.placement import refuse_apart
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class Plan:
     budget_hours: float | None
     fits: int | None = None  # how many of the jobs go now, where a site's limit leaves no room for all of them
     costs: tuple[Cost, ...] = ()  # of clusters with prices
+
+    @property
+    def clusters(self) -> list[str]:
+        return sorted({job.shape.cluster for job in self.jobs})
 
     @property
     def over_budget(self) -> bool:
@@ -124,11 +129,11 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
     if not plan.jobs:
         fleet.start(read_board(experiment, fleet).clusters)
         return []
+    refuse_apart(fleet.configuration, read_board(experiment, fleet), plan.jobs)
     handed = hand_over(Journal(experiment.layout), fleet, decide, plan.id, by)
-    clusters = sorted({spec.shape.cluster for spec in plan.jobs})
     log = EventLog(experiment.layout.folder, "run-experiment")
-    log.event(f"plan {plan.id}: {len(handed.keys)} jobs handed over to {' and '.join(clusters)} by {by}")
-    fleet.start(clusters)
+    log.event(f"plan {plan.id}: {len(handed.keys)} jobs handed over to {' and '.join(plan.clusters)} by {by}")
+    fleet.start(plan.clusters)
     if handed.refused is not None:
         log.event(f"{len(plan.jobs) - len(handed.keys)} jobs were refused: {handed.refused}")
         raise FailedError(

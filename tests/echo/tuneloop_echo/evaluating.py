@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from tuneloop_echo.training import BEHAVIOUR, inputs, subject, versions
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from tuneloop.experiment.design import Design, Evaluation
+    from tuneloop.experiment.design import Evaluation
     from tuneloop.experiment.expand import Run
     from tuneloop.experiment.layout import Layout
     from tuneloop.experiment.work import Check, Estimate, Fault, File, JobKey, JobSpec, Need, Row, Scaffolded
@@ -48,15 +49,15 @@ class EchoEval:
         return Scaffolded(tuple(files), tuple(jobs))
 
     def estimate(self, order: Order) -> Mapping[JobKey, Estimate]:
+        from tuneloop.experiment.estimates import corrected
         from tuneloop.experiment.work import Estimate, eval_key
 
         result = {}
         for run, evaluation, epoch in _evaluations(order):
-            key = eval_key(run.name, epoch, evaluation.name)
-            used = order.seen.get(key)
-            seconds = float(evaluation.args.get("seconds", BEHAVIOUR["seconds"])) if used is None else used.wall_s
-            result[key] = Estimate(seconds, 64, 0.01, basis="`seconds` of the design" if used is None else "measured")
-        return result
+            seconds = float(evaluation.args.get("seconds", BEHAVIOUR["seconds"]))
+            cost = Estimate(seconds, 64, 0.01, basis="`seconds` of the design")
+            result[eval_key(run.name, epoch, evaluation.name)] = cost
+        return corrected(result, order.seen)
 
     def checks(self, order: Order) -> Sequence[Check]:
         from tuneloop.experiment.work import Check
@@ -130,7 +131,8 @@ def _job(
 ) -> tuple[JobSpec, list[File]]:
     from tuneloop.experiment.identity import digest
     from tuneloop.experiment.script import Script, render
-    from tuneloop.experiment.work import File, JobSpec, Shape, eval_key
+    from tuneloop.experiment.shapes import shape_of
+    from tuneloop.experiment.work import Estimate, File, JobSpec, eval_key
 
     folder = layout.run(run.name)
     model, identity, need = _subject(order, layout, run, epoch)
@@ -139,15 +141,16 @@ def _job(
     config = {
         "digest": mark,
         "name": evaluation.name,
-        "model": os.path.relpath(model, folder.folder) if model.is_relative_to(layout.folder) else str(model),
+        "model": _from_run(order, model, folder.folder),
         "log": str(folder.eval_log(evaluation.name, epoch).with_suffix(".json").relative_to(folder.folder)),
-        "data": _data(order.design, evaluation, folder.folder, layout),
+        "data": _data(order, evaluation, folder.folder),
         "samples": evaluation.limit or evaluation.args.get("samples", 20),
         "limited": evaluation.limit is not None,
         **behaviour,
     }
     script_path = folder.eval_script(evaluation.name, epoch)
-    shape = Shape(order.machine.cluster, cpus=1, memory_mb=64, minutes=int(behaviour["minutes"]))
+    asked = shape_of(Estimate(float(behaviour["seconds"]), 64, 0.0), order.machine, gpus=0)
+    shape = replace(asked, cpus=1, minutes=int(behaviour["minutes"]))
     spec = JobSpec(
         key=eval_key(run.name, epoch, evaluation.name),
         worker="echo-eval",
@@ -188,18 +191,23 @@ def _definition(evaluation: Evaluation) -> dict[str, Any]:
     return {"name": evaluation.name, "task": evaluation.task, "args": args, "limit": evaluation.limit}
 
 
-def _data(design: Design, evaluation: Evaluation, start: Path, layout: Layout) -> dict[str, str] | None:
+def _data(order: Order, evaluation: Evaluation, start: Path) -> dict[str, str] | None:
     from tuneloop.experiment.design import sources
 
     if evaluation.split is None:
         return None
-    source = sources(design)[evaluation.split][0]
-    path = (layout.folder / source.path).resolve()
+    source = sources(order.design)[evaluation.split][0]
     return {
-        "path": os.path.relpath(path, start) if path.is_relative_to(layout.folder) else str(path),
+        "path": _from_run(order, (order.path / source.path).resolve(), start),
         "input": source.columns.get("input", "input"),
         "target": source.columns.get("output", "output"),
     }
+
+
+def _from_run(order: Order, path: Path, start: Path) -> str:
+    """Return a path as the run in `start` names it: relative where jobs find it in the experiment."""
+    found = order.inside(path)
+    return os.path.relpath(found, start) if found.is_relative_to(order.path) else str(found)
 
 
 def _stage(epoch: int | None) -> str:
