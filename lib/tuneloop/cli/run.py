@@ -4,7 +4,7 @@ import getpass
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -195,6 +195,9 @@ def _hand_over(
         return
     if not as_json:
         say(f"{len(handed)} jobs handed over to {where}; {plan.going} were going")
+        if len(handed) < len(plan.jobs):
+            rest = len(plan.jobs) - len(handed)
+            say(f"{rest} jobs wait for room in the queue: type the same command again when some have ended")
         _show_left(folder, plan)
     if watch:
         _finish(folder, None, live=not as_json and sys.stdout.isatty(), as_json=as_json, everything=everything)
@@ -219,8 +222,12 @@ def _show(folder: Path, plan: "Plan", *, as_json: bool, everything: bool = False
     budget = f" of {plan.budget_hours:g} h" if plan.budget_hours is not None else ""
     going = f"{plan.going_hours:.2f} h going ({plan.going} jobs)"
     say(f"{plan.hours:.2f} h planned, {going}, {plan.spent_hours:.2f} h spent{budget}")
+    for cost in plan.costs:
+        say(f"about {cost}")
     if plan.over_budget:
         say("over the budget: this plan would be refused")
+    if plan.fits is not None:
+        say(f"{plan.fits} of {len(plan.jobs)} jobs have room in the queue now; the same command hands over the rest")
     _show_left(folder, plan)
     if plan.jobs:
         say(f"plan {plan.id}")
@@ -248,6 +255,8 @@ def _plan_data(folder: Path, plan: "Plan", handed: int | None) -> dict[str, Any]
         "spent_hours": round(plan.spent_hours, 4),
         "budget_hours": plan.budget_hours,
         "over_budget": plan.over_budget,
+        "fits": plan.fits,
+        "costs": [asdict(cost) for cost in plan.costs],
         "left": [{"key": item.key, "state": item.state, "reason": item.reason} for item in plan.left],
         "jobs": [{"key": job.key, "worker": job.worker, "seconds": job.seconds} for job in plan.jobs],
     }

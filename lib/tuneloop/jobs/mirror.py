@@ -34,7 +34,7 @@ from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.native import Native
 from tuneloop.jobs.state import ENDED
 from tuneloop.jobs.summary import update_block
-from tuneloop.jobs.transport import Here, Ssh, Transport
+from tuneloop.jobs.transport import Here, transport_of
 
 _BLOCKS = ("status", "results")  # of the summary, which the job that collects writes there
 _LAST_WORD = "exit.json"  # of an attempt: with it, all else that it made is there
@@ -98,7 +98,7 @@ class Mirror:
             raise MissingError(f"the profile `{cluster}` is reached over SSH and has no `scratch`", hint=hint)
         self.layout, self.cluster, self.profile, self.clock = layout, cluster, profile, clock
         config = None if profile.ssh_config is None else user_path(profile.ssh_config)
-        self.transport: Transport = Ssh(profile.ssh, config)
+        self.transport = transport_of(profile)
         self.host = f"{profile.ssh} {config}"
         mark = hashlib.sha256(os.fsencode(layout.folder)).hexdigest()[:8]
         # The home there is where commands begin; only a shell would know `~`.

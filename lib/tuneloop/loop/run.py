@@ -5,11 +5,13 @@ returns at once; the executor runs the jobs.
 """
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuneloop.documents.errors import FailedError, InputError, MissingError, Problem, did_you_mean
+from tuneloop.documents.config import load
+from tuneloop.documents.errors import FailedError, InputError, Problem, did_you_mean
 from tuneloop.documents.logs import EventLog
 from tuneloop.documents.shell import typed
 from tuneloop.experiment.identity import digest
@@ -17,14 +19,14 @@ from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State, run_of
 from tuneloop.jobs.batches import Place
 from tuneloop.jobs.board import Board, read_board
-from tuneloop.jobs.executors.fleet import Fleet, fleet_of
-from tuneloop.jobs.executors.local import gpu_count
+from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.journal import Journal
 from tuneloop.jobs.state import ENDED, GOING, JobStatus
 from tuneloop.jobs.submit import Decision, ask_to_cancel, hand_over
 from tuneloop.jobs.submit import cancel as cancel_jobs
+from tuneloop.loop.costs import Cost, costs
+from tuneloop.loop.fitting import fitting, limits_of, refuse_unfit
 from tuneloop.loop.placement import refuse_apart
-from tuneloop.workers.wording import counted
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Plan:
     spent_hours: float
     going_hours: float  # estimated, of what was handed over and has not ended
     budget_hours: float | None
+    fits: int | None = None  # how many of the jobs go now, where a site's limit leaves no room for all of them
+    costs: tuple[Cost, ...] = ()  # of clusters with prices
 
     @property
     def clusters(self) -> list[str]:
@@ -80,9 +84,8 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
         # New results make the old report stale.
         picked |= {COLLECT} & {spec.key for spec in board.specs}
     jobs = tuple(spec for spec in board.specs if spec.key in picked)
-    here = _on_this_machine(experiment, jobs)
-    _refuse_missing_nodes(experiment, here)
-    _refuse_missing_gpus(experiment, here)
+    configuration = load(experiment.layout.folder)
+    refuse_unfit(experiment, jobs, configuration)
     left = tuple(
         status
         for key, status in board.states.items()
@@ -100,6 +103,8 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
         spent_hours=_spent(board),
         going_hours=sum(board.spec(status.key).seconds for status in board.going) / 3600,
         budget_hours=limit,
+        fits=_fits(board, jobs, limits_of(configuration)),
+        costs=tuple(costs(jobs, configuration)),
     )
 
 
@@ -119,7 +124,7 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
             raise InputError(f"the plan has changed: it is {now.id}, not {plan.id}", hint=hint)
         # Again, under the lock: another command may have spent what was left.
         _refuse_budget(experiment, now)
-        return _decision(board, now.jobs)
+        return _decision(board, _with_room(fleet, now.jobs))
 
     if not plan.jobs:
         fleet.start(read_board(experiment, fleet).clusters)
@@ -136,6 +141,20 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
             hint=f"what was taken goes on; `tuneloop run-experiment {typed(experiment.layout.folder)}` goes on as well",
         )
     return list(handed.keys)
+
+
+def _fits(board: Board, jobs: Sequence[JobSpec], limits: Mapping[str, int]) -> int | None:
+    """Return how many jobs have room beside those of this experiment that go; None where all of them have."""
+    going = Counter(board.spec(status.key).shape.cluster for status in board.going)
+    number = len(fitting(jobs, {cluster: limit - going[cluster] for cluster, limit in limits.items()}))
+    return None if number == len(jobs) else number
+
+
+def _with_room(fleet: Fleet, jobs: Sequence[JobSpec]) -> list[JobSpec]:
+    """Return the jobs that have room beside all of the user's. Raises UnreachableError."""
+    asked = {job.shape.cluster for job in jobs}
+    limits = {cluster: limit for cluster, limit in limits_of(fleet.configuration).items() if cluster in asked}
+    return fitting(jobs, {cluster: limit - fleet.of(cluster).in_queue() for cluster, limit in limits.items()})
 
 
 def _decision(board: Board, specs: Sequence[JobSpec]) -> Decision:
@@ -231,37 +250,6 @@ def _refuse_missing_elsewhere(experiment: Experiment, board: Board, chosen: set[
             why = f" ({status.reason})" if status.reason else ""
             message = f"{status.key} is {status.state}{why}, and jobs here need it"
             raise InputError(experiment.problem(("model",), message, f"`tuneloop {verb}` first"))
-
-
-def _on_this_machine(experiment: Experiment, jobs: Sequence[JobSpec]) -> list[JobSpec]:
-    """Return the jobs that no scheduler takes; one refuses by itself what its nodes do not have."""
-    scheduled = fleet_of(experiment.layout).scheduled({job.shape.cluster for job in jobs})
-    return [job for job in jobs if job.shape.cluster not in scheduled]
-
-
-def _refuse_missing_nodes(experiment: Experiment, jobs: Sequence[JobSpec]) -> None:
-    """Raise MissingError before a job that wants several machines is started on this one."""
-    most = max(jobs, key=lambda job: job.shape.nodes, default=None)
-    if most is None or most.shape.nodes == 1:
-        return
-    again = f"`tuneloop scaffold-experiment {typed(experiment.layout.folder)}`"
-    message = f"{most.key} wants {most.shape.nodes} nodes, and `{most.shape.cluster}` is one machine"
-    hint = f"set `nodes: 1`, then {again}; or let `cluster` name one that has them"
-    raise MissingError(experiment.problem(("cluster",), message, hint))
-
-
-def _refuse_missing_gpus(experiment: Experiment, jobs: Sequence[JobSpec]) -> None:
-    """Raise MissingError before a job waits for hours only to find no GPU; jobs of the processor ask for none."""
-    most = max(jobs, key=lambda job: job.shape.gpus, default=None)
-    if most is None or most.shape.gpus == 0:
-        return
-    wanted, there = most.shape.gpus, gpu_count()
-    if wanted <= there:
-        return
-    again = f"`tuneloop scaffold-experiment {typed(experiment.layout.folder)}`"
-    fewer = f"set `devices: {max(1, there)}`, then {again}" if wanted > 1 else f"{again} fits the jobs to this machine"
-    message = f"{most.key} wants {counted(wanted, 'GPU')}, and this machine has {there or 'none'}"
-    raise MissingError(experiment.problem(("cluster",), message, f"{fewer}; or run it on a machine that has them"))
 
 
 def _cited(board: Board, need: Need, chosen: set[JobKey]) -> bool:

@@ -74,6 +74,12 @@ class Slurm:
     def cancel(self, jobs: Sequence[JobStatus]) -> None:
         self._scancel([job.native for job in jobs if job.native is not None])
 
+    def in_queue(self) -> int:
+        called = self.transport.call(["squeue", "--me", "--all", "--noheader", "--array", "--format=%A"])
+        if called.code != 0:
+            raise UnreachableError(f"squeue failed: {called.err.strip()}", hint="run the same command again")
+        return len(called.out.split())
+
     def alive(self) -> bool:
         return True
 
