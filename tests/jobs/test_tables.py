@@ -8,7 +8,7 @@ import pytest
 
 from tuneloop.documents.errors import InputError
 from tuneloop.experiment.layout import Layout
-from tuneloop.jobs.tables import update_block
+from tuneloop.jobs.summary import update_block
 
 _TEXT = "---\nschema: tuneloop.experiment/1\n---\n\nwords of a person\n"
 

@@ -1,4 +1,4 @@
-"""`clean`, `archive`, `restore`: what stays of an experiment, and where."""
+"""`clean`, `fetch`, `archive`, `restore`: what stays of an experiment, and where."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     app.command("clean")(clean)
+    app.command("fetch")(fetch)
     app.command("archive")(archive)
     app.command("restore")(restore)
 
@@ -74,6 +75,40 @@ def clean(
         say("nothing to remove")
     elif not dry_run:
         say(f"removed {_amount(plan)}")
+
+
+def fetch(
+    folder: Folder,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN@EPOCH]...", help="Checkpoints, or whole runs; all without any.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the weights of checkpoints here that were made on a cluster over SSH, and the newest results.
+
+    \b
+    Example:
+      tuneloop fetch runs/demo rank4_lr3e-3@1 --dry-run
+    """
+    from tuneloop.experiment.read import read_experiment
+    from tuneloop.jobs.board import read_board
+    from tuneloop.loop import fetch as loop
+    from tuneloop.loop.orders import Crew
+
+    experiment = read_experiment(folder)
+    fleet = Crew(experiment).fleet()
+    board = read_board(experiment, fleet)
+    wanted = loop.plan_fetch(experiment, board, fleet, names or [])
+    if not dry_run:
+        loop.fetch(experiment, board, fleet, wanted)
+    places = {item: str(loop.place_of(experiment.layout, item)) for item in wanted}
+    if as_json:
+        found = [{"name": item.name, "cluster": item.cluster, "folder": place} for item, place in places.items()]
+        write_json({"schema": "tuneloop.fetch/1", "fetched": not dry_run, "checkpoints": found})
+        return
+    verb = "would fetch" if dry_run else "fetched"
+    say("\n".join(f"{verb} {item.name} from {item.cluster}: {place}" for item, place in places.items()) or "no weights")
 
 
 def archive(

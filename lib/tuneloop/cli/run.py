@@ -171,8 +171,9 @@ def _hand_over(
     crew = Crew(experiment)
     fleet = crew.fleet()
     plan = loop.plan_run(experiment, read_board(experiment, fleet), choice)
+    where = " and ".join(plan.clusters) or crew.cluster
     if dry_run or yes is None:
-        remember_plan(experiment.layout, verb.split(maxsplit=1)[0], estimate(plan, crew.cluster), plan.id)
+        remember_plan(experiment.layout, verb.split(maxsplit=1)[0], estimate(plan, where), plan.id)
     if dry_run:
         _show(folder, plan, as_json=as_json, everything=everything, handed=None)
         return
@@ -193,7 +194,7 @@ def _hand_over(
         _show(folder, plan, as_json=True, everything=everything, handed=len(handed))
         return
     if not as_json:
-        say(f"{len(handed)} jobs handed over to {crew.cluster}; {plan.going} were going")
+        say(f"{len(handed)} jobs handed over to {where}; {plan.going} were going")
         _show_left(folder, plan)
     if watch:
         _finish(folder, None, live=not as_json and sys.stdout.isatty(), as_json=as_json, everything=everything)

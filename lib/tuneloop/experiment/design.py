@@ -97,6 +97,7 @@ class ExtraRun(Schema):
     name: PlainName
     kind: Literal["train", "control", "eval-only"] = "train"
     checkpoint: str | None = Field(default=None, description="a folder or [EXPERIMENT/]RUN@EPOCH")
+    cluster: PlainName | None = Field(default=None, description="the profile that runs its jobs; else the design's")
     set: dict[str, Any] = {}
 
 

@@ -27,6 +27,7 @@ class Run:
     cell: Mapping[str, Any]  # the values of the variables; empty for a control run
     fields: Mapping[str, Setting]  # every field that the design sets for this run, each with its origin
     checkpoint: str | None = None
+    cluster: str = "local"  # the profile that runs its jobs
 
     def value(self, field: str, default: Any = None) -> Any:
         setting = self.fields.get(field)
@@ -58,7 +59,8 @@ def expand(design: Design) -> list[Run]:
     for ((index, cell), seed), name in zip(itertools.product(enumerate(cells), design.seeds), names, strict=True):
         place = f"variables.{index}" if isinstance(design.variables, list) else "variables"
         varied = {key: Setting(value, f"design: {place}.{key}") for key, value in cell.items()}
-        runs.append(_trained(controls, Run(name, "train", seed, cell, varied), extra.pop(name, None)))
+        run = Run(name, "train", seed, cell, varied, cluster=design.cluster)
+        runs.append(_trained(controls, run, extra.pop(name, None)))
     runs += [_beside(design, item) for item in extra.values()]
     _refuse_clash([run.name for run in runs])
     return runs
@@ -132,17 +134,18 @@ def _trained(controls: Mapping[str, Setting], run: Run, override: ExtraRun | Non
             hint="give the second one another name",
         )
     fields = {**controls, **run.fields, "seed": Setting(run.seed, "design: seeds")}
-    if override is not None:
-        fields |= _overrides(override)
-    return replace(run, fields=fields)
+    if override is None:
+        return replace(run, fields=fields)
+    return replace(run, fields=fields | _overrides(override), cluster=override.cluster or run.cluster)
 
 
 def _beside(design: Design, item: ExtraRun) -> Run:
+    cluster = item.cluster or design.cluster
     if item.kind == "train":
         fields = _controls(design) | {"seed": Setting(design.seeds[0], "design: seeds")} | _overrides(item)
         cell = {key: value for key, value in item.set.items() if key in _variables(design)}
-        return Run(item.name, "train", design.seeds[0], cell, fields)
-    return Run(item.name, item.kind, None, {}, {}, item.checkpoint)
+        return Run(item.name, "train", design.seeds[0], cell, fields, cluster=cluster)
+    return Run(item.name, item.kind, None, {}, {}, item.checkpoint, cluster)
 
 
 def _controls(design: Design) -> dict[str, Setting]:

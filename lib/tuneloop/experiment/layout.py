@@ -147,6 +147,15 @@ class Layout:
         return self.internal / "models"
 
     @property
+    def inputs(self) -> Path:
+        """What jobs on another machine read and lies outside: links here, the things themselves there."""
+        return self.internal / "inputs"
+
+    def fetched(self, cluster: str) -> Path:
+        """What was fetched of a cluster and is not taken over yet, and when."""
+        return self.internal / "fetched" / cluster
+
+    @property
     def replaced(self) -> Path:
         """Results that were set aside, a numbered folder each time."""
         return self.internal / "replaced"
@@ -180,17 +189,19 @@ class Layout:
 
     def made_by(self, job: JobSpec) -> list[Path]:
         """Return the checkpoints and evaluation logs that a job makes, as far as they exist."""
-        found = []
+        found = self.checkpoints_of(job)
         for made in job.makes:
             kind, *place = re.split("[:/]", made)
-            if kind == "checkpoint":
-                run, epoch = place
-                found.append(self.run(run).checkpoint(int(epoch[1:])))
-            elif kind == "evaluation":
+            if kind == "evaluation":
                 run, epoch, name = place
                 stem = _evaluated(name, None if epoch == "base" else int(epoch[1:]))
                 found += sorted(self.run(run).eval_logs.glob(f"{stem}.*"))
         return [path for path in found if path.exists()]
+
+    def checkpoints_of(self, job: JobSpec) -> list[Path]:
+        """Return the checkpoints that a job makes, whether or not they exist here."""
+        places = [re.split("[:/]", made) for made in job.makes]
+        return [self.run(place[1]).checkpoint(int(place[2][1:])) for place in places if place[0] == "checkpoint"]
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()

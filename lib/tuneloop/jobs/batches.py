@@ -68,7 +68,7 @@ def _groups(specs: Sequence[JobSpec], largest: int, places: Places) -> Iterator[
         groups.setdefault(_alike(spec, places), []).append(spec)
     for group in groups.values():
         parents = [_places(spec, places) for spec in group]
-        each = len(group) > 1 and len(parents[0]) == 1
+        each = len(group) > 1 and len(parents[0]) == 1 and len({parent[0][1].task for parent in parents}) > 1
         for start in range(0, len(group), largest):
             chunk = group[start : start + largest]
             tasks = tuple(_places(spec, places)[0][1].task for spec in chunk) if each else tuple(range(len(chunk)))
@@ -89,10 +89,14 @@ def _alike(spec: JobSpec, places: Places) -> object:
     parents = _places(spec, places)
     if not parents:
         return spec.worker, spec.shape
-    if len(parents) == 1 and parents[0][0] == "ok":
-        # The rest of the key tells the evaluation: two of one training cannot be the same task of an array.
-        return spec.worker, spec.shape, parents[0][1].token, *spec.key.split("/")[2:]
-    return spec.key
+    if len(parents) > 1 or parents[0][0] != "ok":
+        return spec.key
+    place = parents[0][1]
+    if any(need.experiment is not None for need in spec.needs):
+        # Many may start from one checkpoint: they are tasks of their own, and all wait for the same one.
+        return spec.worker, spec.shape, place
+    # The rest of the key tells the evaluation: two of one training cannot be the same task of an array.
+    return spec.worker, spec.shape, place.token, *spec.key.split("/")[2:]
 
 
 def _after(spec: JobSpec, places: Places) -> Iterator[After]:

@@ -12,7 +12,8 @@ from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import COLLECT, JobKey, Row, Usage, eval_key, run_of, train_key
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.state import ENDED
-from tuneloop.jobs.tables import refresh_status, update_block
+from tuneloop.jobs.summary import update_block
+from tuneloop.jobs.tables import refresh_status
 from tuneloop.loop.orders import Crew
 from tuneloop.loop.run import refuse_outdated
 

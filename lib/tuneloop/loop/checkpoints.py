@@ -15,6 +15,7 @@ from tuneloop.experiment.work import train_key
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.state import GOING, JobStatus
 from tuneloop.loop.orders import Crew
+from tuneloop.loop.retention import weights_in
 from tuneloop.workers.hub import model_folder
 from tuneloop.workers.models import Weights
 
@@ -37,7 +38,7 @@ class Model:
 
     def weights(self, crew: Crew) -> Weights:
         template = None if self.template is None else str(self.template)
-        return Weights(str(self.folder), str(self.base), template, crew.machine(crew.trainer).gpus)
+        return Weights(str(self.folder), str(self.base), template, crew.gpus_here)
 
 
 def find_model(text: str, start: Path) -> Model:
@@ -51,14 +52,15 @@ def find_model(text: str, start: Path) -> Model:
     run = experiment.run(run_name)
     board = read_board(experiment, Crew(experiment).fleet())
     if run.kind == "train":
-        return _trained(experiment, board, run, _epoch(experiment, run, epoch if at else None))
+        return _trained(experiment, board, run, epoch_of(experiment, run, epoch if at else None))
     if at:
         hint = f"`{run.name}` alone names it"
         raise InputError(_problem(experiment, f"the {run.kind} run `{run.name}` has no epochs", hint))
     return _as_it_is(experiment, board, run)
 
 
-def _epoch(experiment: Experiment, run: Run, text: str | None) -> int:
+def epoch_of(experiment: Experiment, run: Run, text: str | None) -> int:
+    """Return an epoch that a person names. Raises InputError for one that the run does not have."""
     last = f"`{run.name}@{run.epochs - 1}` is the last one"
     if text is None:
         raise InputError(_problem(experiment, f"`{run.name}` has {run.epochs} epochs: say which", last))
@@ -74,6 +76,7 @@ def _trained(experiment: Experiment, board: Board, run: Run, epoch: int) -> Mode
     refuse_unverified(experiment, run, status)
     own = experiment.layout.run(run.name)
     folder = own.checkpoint(epoch)
+    _refuse_elsewhere(experiment, run, epoch, status)
     refuse_gone(experiment.layout, run.name, epoch)
     template = own.chat_template if own.chat_template.is_file() else None
     return Model(experiment, board, run, epoch, folder, _base(experiment), template)
@@ -104,6 +107,18 @@ def refuse_gone(layout: Layout, run: str, epoch: int) -> None:
         raise FailedError(Problem(f"the weights of `{run}@{epoch}` were cleaned away", folder, hint=again))
     if not folder.is_dir():
         raise FailedError(Problem(f"the weights of `{run}@{epoch}` are gone", folder, hint=again))
+
+
+def _refuse_elsewhere(experiment: Experiment, run: Run, epoch: int, status: JobStatus | None) -> None:
+    """Raise FailedError for weights that lie on another machine, with the line that brings them."""
+    own = experiment.layout.run(run.name)
+    if status is None or status.native is None or weights_in(own.checkpoint(epoch)) or own.cleaned(epoch).is_file():
+        return
+    if Crew(experiment).fleet().mirror(status.native.cluster) is None:
+        return
+    message = f"the weights of `{run.name}@{epoch}` are on `{status.native.cluster}`"
+    hint = f"`tuneloop fetch {typed(experiment.layout.folder)} {run.name}@{epoch}` brings them"
+    raise FailedError(Problem(message, experiment.layout.summary, hint=hint))
 
 
 def _as_it_is(experiment: Experiment, board: Board, run: Run) -> Model:

@@ -19,7 +19,7 @@ from tuneloop.experiment.design import SCHEMA, Design
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import Experiment, check_design, read_experiment
 from tuneloop.experiment.references import parse_reference
-from tuneloop.jobs.tables import update_block
+from tuneloop.jobs.summary import update_block
 from tuneloop.loop.orders import Crew
 from tuneloop.loop.overview import design_block
 from tuneloop.loop.scaffold import ScaffoldPlan, plan_scaffold

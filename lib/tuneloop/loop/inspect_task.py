@@ -197,7 +197,7 @@ def _environment(folder: str) -> Mapping[str, str]:
 
 def _interpreter(experiment: Experiment | None) -> str:
     if experiment is not None:
-        return Crew(experiment).machine(worker.name).python
+        return Crew(experiment).python(worker.name)
     python = load(Path.cwd()).profile("local").interpreter(worker.name)
     return str(user_path(python)) if python else sys.executable
 

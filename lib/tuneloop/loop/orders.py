@@ -3,8 +3,10 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 
-from tuneloop.documents.config import Configuration, load
+from tuneloop.documents.config import Configuration, Profile, load
 from tuneloop.documents.errors import MissingError, Problem
 from tuneloop.documents.files import user_path
 from tuneloop.experiment.expand import Run
@@ -15,22 +17,21 @@ from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.executors.local import cpus_per_job, gpu_count
 from tuneloop.jobs.facts import Attempt, Facts
 from tuneloop.jobs.slurm.site import site_of
+from tuneloop.loop.placement import clusters_of, named_at, outside
 from tuneloop.workers import Order
 from tuneloop.workers import load as load_worker
 from tuneloop.workers.bridge import Remote
 
 
 class Crew:
-    """The workers of one experiment, on the cluster that its design names."""
+    """The workers of one experiment, on the clusters that its design names."""
 
     def __init__(self, experiment: Experiment, configuration: Configuration | None = None) -> None:
         self.experiment = experiment
         self.configuration = configuration or load(experiment.layout.folder)
         self.cluster = experiment.design.cluster
-        try:
-            self.profile = self.configuration.profile(self.cluster)
-        except MissingError as error:
-            raise MissingError(_placed(experiment, ("cluster",), error)) from None
+        for cluster in dict.fromkeys([self.cluster, *clusters_of(experiment)]):
+            self._profile(cluster)
 
     @property
     def trainer(self) -> str:
@@ -49,36 +50,78 @@ class Crew:
         """The workers that have something to do, in the order of their work."""
         return list(dict.fromkeys([*([self.trainer] if self.trains else []), *self.evaluators]))
 
-    def remote(self, name: str) -> Remote:
+    def remote(self, name: str, cluster: str | None = None) -> Remote:
         """Return a worker as seen from here. Raises MissingError with the line that names it."""
         try:
-            return Remote(load_worker(name), self.machine(name).python)
+            return Remote(load_worker(name), self.python(name, cluster))
         except MissingError as error:
             raise MissingError(_placed(self.experiment, self._named_at(name), error)) from None
+
+    @property
+    def gpus_here(self) -> int:
+        """How many GPUs a worker uses that is asked about a model: of the profile, unless that is elsewhere."""
+        remote = self._profile(self.cluster).ssh is not None
+        return min(1, gpu_count()) if remote else self.machine(self.trainer).gpus
 
     def fleet(self) -> Fleet:
         return Fleet(self.experiment.layout, self.configuration)
 
-    def machine(self, worker: str) -> Machine:
-        python = self.profile.interpreter(worker)
-        scheduled = self.profile.executor == "slurm"
+    def python(self, worker: str, cluster: str | None = None) -> str:
+        """Return the interpreter that a worker is asked with: of this machine, wherever its jobs run."""
+        profile = self._profile(cluster or self.cluster)
+        python = None if profile.ssh else profile.interpreter(worker)
+        return str(user_path(python)) if python else sys.executable
+
+    def machine(self, worker: str, cluster: str | None = None) -> Machine:
+        """Return where jobs run, for whoever scaffolds them. Raises MissingError for a profile that lacks something."""
+        cluster = cluster or self.cluster
+        profile = self._profile(cluster)
+        scheduled = profile.executor == "slurm"
         return Machine(
-            cluster=self.cluster,
-            gpus=min(1, self.profile.gpus if scheduled else gpu_count()),  # one job, one GPU
-            cpus=self.profile.cpus if scheduled else cpus_per_job(self.profile),
-            python=str(user_path(python)) if python else sys.executable,
-            site=site_of(self.profile),
+            cluster=cluster,
+            gpus=min(1, profile.gpus if scheduled else gpu_count()),  # one job, one GPU
+            cpus=profile.cpus if scheduled else cpus_per_job(profile),
+            python=self._python_there(worker, cluster) if profile.ssh else self.python(worker, cluster),
+            site=site_of(profile),
         )
 
-    def order(self, worker: str, trained: Sequence[JobSpec] = (), runs: Sequence[Run] | None = None) -> Order:
+    def order(
+        self,
+        worker: str,
+        trained: Sequence[JobSpec] = (),
+        runs: Sequence[Run] | None = None,
+        cluster: str | None = None,
+    ) -> Order:
+        remote = self._profile(cluster or self.cluster).ssh is not None
         return Order(
             folder=str(self.experiment.layout.folder),
             design=self.experiment.design,
             runs=list(self.experiment.runs if runs is None else runs),
-            machine=self.machine(worker),
+            machine=self.machine(worker, cluster),
             trained={job.run: job for job in trained if job.run is not None},
             seen=self._seen(),
+            inputs={str(path): name for path, name in self.inputs.items()} if remote else {},
         )
+
+    @cached_property
+    def inputs(self) -> Mapping[Path, str]:
+        """What lies outside of the experiment and is read by jobs that see only a copy of it."""
+        remote = any(self._profile(cluster).ssh for cluster in clusters_of(self.experiment))
+        return outside(self.experiment) if remote else {}
+
+    def _profile(self, cluster: str) -> Profile:
+        try:
+            return self.configuration.profile(cluster)
+        except MissingError as error:
+            raise MissingError(_placed(self.experiment, named_at(self.experiment, cluster), error)) from None
+
+    def _python_there(self, worker: str, cluster: str) -> str:
+        python = self._profile(cluster).interpreter(worker)
+        if python is None or not python.startswith("/"):
+            message = f"the profile `{cluster}` is reached over SSH and names no interpreter there for `{worker}`"
+            hint = "set its `python:` to the absolute path of one that has tuneloop"
+            raise MissingError(self.experiment.problem(named_at(self.experiment, cluster), message, hint))
+        return python
 
     def _named_at(self, name: str) -> tuple[str | int, ...]:
         if name == self.trainer:

@@ -23,6 +23,7 @@ from tuneloop.jobs.journal import Journal
 from tuneloop.jobs.state import ENDED, GOING, JobStatus
 from tuneloop.jobs.submit import Decision, ask_to_cancel, hand_over
 from tuneloop.jobs.submit import cancel as cancel_jobs
+from tuneloop.loop.placement import refuse_apart
 from tuneloop.workers.wording import counted
 
 
@@ -55,6 +56,10 @@ class Plan:
     spent_hours: float
     going_hours: float  # estimated, of what was handed over and has not ended
     budget_hours: float | None
+
+    @property
+    def clusters(self) -> list[str]:
+        return sorted({job.shape.cluster for job in self.jobs})
 
     @property
     def over_budget(self) -> bool:
@@ -119,11 +124,11 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
     if not plan.jobs:
         fleet.start(read_board(experiment, fleet).clusters)
         return []
+    refuse_apart(fleet.configuration, read_board(experiment, fleet), plan.jobs)
     handed = hand_over(Journal(experiment.layout), fleet, decide, plan.id, by)
-    clusters = sorted({spec.shape.cluster for spec in plan.jobs})
     log = EventLog(experiment.layout.folder, "run-experiment")
-    log.event(f"plan {plan.id}: {len(handed.keys)} jobs handed over to {' and '.join(clusters)} by {by}")
-    fleet.start(clusters)
+    log.event(f"plan {plan.id}: {len(handed.keys)} jobs handed over to {' and '.join(plan.clusters)} by {by}")
+    fleet.start(plan.clusters)
     if handed.refused is not None:
         log.event(f"{len(plan.jobs) - len(handed.keys)} jobs were refused: {handed.refused}")
         raise FailedError(

@@ -7,7 +7,7 @@ its results aside.
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from tuneloop.documents.files import make_folder, read_text, write_text
 from tuneloop.documents.logs import EventLog
 from tuneloop.documents.shell import typed
 from tuneloop.documents.yamltext import load_yaml
+from tuneloop.experiment.expand import Run
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import Experiment
@@ -32,9 +33,10 @@ from tuneloop.jobs.state import fold
 from tuneloop.jobs.tables import refresh_status
 from tuneloop.loop.manifest import write_manifest
 from tuneloop.loop.orders import Crew
+from tuneloop.loop.placement import collecting, link_inputs, refuse_out_of_reach
 
 ANALYSIS = "analysis"
-_IGNORED = "*.pt\n*.safetensors\n.attempts/\n.tuneloop/runner.log\n*.lock\n"
+_IGNORED = "*.pt\n*.safetensors\n.attempts/\n.tuneloop/runner.log\n.tuneloop/inputs/\n.tuneloop/fetched/\n*.lock\n"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class ScaffoldPlan:
     estimates: Mapping[str, Estimate]  # by job key
     versions: Mapping[str, Mapping[str, str]]  # by worker
     changed: tuple[Changed, ...]
+    inputs: Mapping[Path, str] = field(default_factory=dict)  # outside, and its place for jobs on another machine
 
     @property
     def jobs(self) -> list[JobSpec]:
@@ -81,14 +84,14 @@ def plan_scaffold(experiment: Experiment, crew: Crew, only: Sequence[str] | None
     """
     asked = [name for name in crew.names if only is None or name in only]
     _refuse_untrained(experiment, crew, asked)
+    refuse_out_of_reach(experiment, crew.configuration)
     trained = [] if crew.trainer in asked else _trained_before(experiment, crew)
     answers: dict[str, dict[str, Any]] = {}
     problems: list[Problem] = []
     for name in asked:
         # Evaluations of runs that cannot be trained would only repeat what is wrong with the training.
         runs = [run for run in experiment.runs if run.kind != "train" or not problems]
-        order = crew.order(name, trained, runs)
-        answers[name] = crew.remote(name).ask(order, "versions", "scaffold", "estimate")
+        answers[name] = _answers(crew, name, trained, runs)
         found: Scaffolded = answers[name]["scaffold"]
         problems += [experiment.problem(fault.at, fault.message, fault.hint) for fault in found.faults]
         if name == crew.trainer:
@@ -104,7 +107,30 @@ def plan_scaffold(experiment: Experiment, crew: Crew, only: Sequence[str] | None
         estimates={key: item for answer in answers.values() for key, item in answer["estimate"].items()},
         versions={name: answer["versions"] for name, answer in answers.items()},
         changed=tuple(_changes(experiment, workers)),
+        inputs=crew.inputs,
     )
+
+
+def _answers(crew: Crew, name: str, trained: Sequence[JobSpec], runs: Sequence[Run]) -> dict[str, Any]:
+    """Ask a worker once for each cluster that has some of the runs, and put its answers together."""
+    parts = []
+    for cluster in list(dict.fromkeys(run.cluster for run in runs)) or [crew.cluster]:
+        order = crew.order(name, trained, [run for run in runs if run.cluster == cluster], cluster)
+        parts.append(crew.remote(name, cluster).ask(order, "versions", "scaffold", "estimate"))
+    places = {run.name: index for index, run in enumerate(runs)}
+    found: list[Scaffolded] = [part["scaffold"] for part in parts]
+    jobs = [job for item in found for job in item.jobs]
+    return {
+        "versions": parts[0]["versions"],
+        "scaffold": Scaffolded(
+            files=tuple(file for item in found for file in item.files),
+            jobs=tuple(sorted(jobs, key=lambda job: places.get(job.run or "", len(places)))),
+            settings={run: settings for item in found for run, settings in item.settings.items()},
+            faults=tuple(fault for item in found for fault in item.faults),
+            notes=tuple(dict.fromkeys(note for item in found for note in item.notes)),
+        ),
+        "estimate": {key: item for part in parts for key, item in part["estimate"].items()},
+    }
 
 
 def write_scaffold(plan: ScaffoldPlan, crew: Crew, replace: Sequence[str] = ()) -> dict[str, int]:
@@ -120,9 +146,10 @@ def write_scaffold(plan: ScaffoldPlan, crew: Crew, replace: Sequence[str] = ()) 
         # Before the act: killed in between, the jobs are stale still and the same command goes on.
         Journal(layout).append("retired", keys=[job.key for job in replaced], by="replace")
     for job in replaced:
-        _set_aside(layout, job)
+        _set_aside(layout, job, fleet)
     make_folder(layout.internal)
     write_text(layout.gitignore, _IGNORED, sync=False)
+    link_inputs(layout, plan.inputs)
     written = {name: _write_worker(plan, name, item) for name, item in plan.workers.items()}
     _record_runs(layout)
     write_manifest(plan.experiment, plan.versions)
@@ -160,8 +187,9 @@ def _trained_before(experiment: Experiment, crew: Crew) -> list[JobSpec]:
 
 def _collect(experiment: Experiment, crew: Crew, jobs: Sequence[JobSpec]) -> Scaffolded:
     """Return the last job of the graph: it waits for all others, however they end, and writes the report."""
-    layout, machine = experiment.layout, crew.machine(ANALYSIS)
-    shape = Shape(crew.cluster, cpus=1, memory_mb=2048, minutes=30)
+    cluster = collecting(jobs, crew.cluster)
+    layout, machine = experiment.layout, crew.machine(ANALYSIS, cluster)
+    shape = Shape(cluster, cpus=1, memory_mb=2048, minutes=30)
     all_digests = digest(sorted(job.digest for job in jobs))
     internal = layout.relative(layout.internal)
     text = render(
@@ -265,8 +293,11 @@ def _refuse_changes(plan: ScaffoldPlan, replace: Sequence[str], fleet: Fleet) ->
         raise InputError(Problem(message, summary, hint=f"`tuneloop cancel {folder}` first"))
 
 
-def _set_aside(layout: Layout, job: JobSpec) -> None:
-    """Move a job's attempts and results into `.tuneloop/replaced/<n>/`: nothing is deleted."""
+def _set_aside(layout: Layout, job: JobSpec, fleet: Fleet) -> None:
+    """Move a job's attempts and results into `.tuneloop/replaced/<n>/`, wherever they are: nothing is deleted."""
+    made = {layout.folder / job.attempts, *layout.made_by(job), *layout.checkpoints_of(job)}
+    for mirror in fleet.mirrors():  # it may have run on another one than the design names now
+        mirror.set_aside(sorted(made))
     target = next(layout.replaced / str(n) for n in count(1) if not (layout.replaced / str(n)).exists())
     for path in [layout.folder / job.attempts, *layout.made_by(job)]:
         if path.exists():

@@ -29,10 +29,18 @@ class Order:
     machine: Machine
     trained: Mapping[str, JobSpec] = field(default_factory=dict)  # by run: the job that makes its checkpoints
     seen: Mapping[str, Usage] = field(default_factory=dict)  # by job key: what an earlier attempt used
+    inputs: Mapping[str, str] = field(default_factory=dict)  # absolute, to where the jobs find it in the experiment
 
     @property
     def path(self) -> Path:
         return Path(self.folder)
+
+    def inside(self, path: Path) -> Path:
+        """Return where the jobs find a file or folder: elsewhere than here only for one outside of the experiment."""
+        for outside, name in self.inputs.items():
+            if path.is_relative_to(outside):
+                return self.path / name / path.relative_to(outside)
+        return path
 
 
 class Worker(Protocol):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from tuneloop.experiment.design import Design, Evaluation
+    from tuneloop.experiment.design import Evaluation
     from tuneloop.experiment.expand import Run
     from tuneloop.experiment.layout import Layout
     from tuneloop.experiment.work import Check, Estimate, Fault, File, JobKey, JobSpec, Need, Row, Scaffolded
@@ -141,9 +141,9 @@ def _job(
     config = {
         "digest": mark,
         "name": evaluation.name,
-        "model": os.path.relpath(model, folder.folder) if model.is_relative_to(layout.folder) else str(model),
+        "model": _from_run(order, model, folder.folder),
         "log": str(folder.eval_log(evaluation.name, epoch).with_suffix(".json").relative_to(folder.folder)),
-        "data": _data(order.design, evaluation, folder.folder, layout),
+        "data": _data(order, evaluation, folder.folder),
         "samples": evaluation.limit or evaluation.args.get("samples", 20),
         "limited": evaluation.limit is not None,
         **behaviour,
@@ -191,18 +191,23 @@ def _definition(evaluation: Evaluation) -> dict[str, Any]:
     return {"name": evaluation.name, "task": evaluation.task, "args": args, "limit": evaluation.limit}
 
 
-def _data(design: Design, evaluation: Evaluation, start: Path, layout: Layout) -> dict[str, str] | None:
+def _data(order: Order, evaluation: Evaluation, start: Path) -> dict[str, str] | None:
     from tuneloop.experiment.design import sources
 
     if evaluation.split is None:
         return None
-    source = sources(design)[evaluation.split][0]
-    path = (layout.folder / source.path).resolve()
+    source = sources(order.design)[evaluation.split][0]
     return {
-        "path": os.path.relpath(path, start) if path.is_relative_to(layout.folder) else str(path),
+        "path": _from_run(order, (order.path / source.path).resolve(), start),
         "input": source.columns.get("input", "input"),
         "target": source.columns.get("output", "output"),
     }
+
+
+def _from_run(order: Order, path: Path, start: Path) -> str:
+    """Return a path as the run in `start` names it: relative where jobs find it in the experiment."""
+    found = order.inside(path)
+    return os.path.relpath(found, start) if found.is_relative_to(order.path) else str(found)
 
 
 def _stage(epoch: int | None) -> str:

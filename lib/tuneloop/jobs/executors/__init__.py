@@ -22,6 +22,7 @@ class Order(NamedTuple):
 class Executor(Protocol):
     cluster: str
     largest_array: int
+    most_jobs: int | None  # of one user in its queue at once, as far as that is known
 
     def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
         """Hand a batch over. Called again for a token only after `settle` said None.

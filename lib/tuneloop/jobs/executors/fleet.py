@@ -9,6 +9,7 @@ from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import Token
 from tuneloop.jobs.answers import Answer, News
 from tuneloop.jobs.executors import Executor, executor_for
+from tuneloop.jobs.mirror import Mirror, mirror_of
 from tuneloop.jobs.native import Native
 
 
@@ -23,6 +24,17 @@ class Fleet:
         if cluster not in self.made:
             self.made[cluster] = executor_for(self.layout, cluster, self.configuration.profile(cluster))
         return self.made[cluster]
+
+    def mirror(self, cluster: str) -> Mirror | None:
+        """Return the experiment's copy on a cluster; None where there is none, or where nobody knows the cluster."""
+        profile = self.configuration.config.clusters.get(cluster)
+        return None if profile is None else mirror_of(self.layout, cluster, profile)
+
+    def mirrors(self) -> list[Mirror]:
+        """Return the copies of the experiment that have ever been fetched from or sent to."""
+        folder = self.layout.fetched("")
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        return [mirror for name in names if (mirror := self.mirror(name)) is not None]
 
     def beside(self, layout: Layout) -> "Fleet":
         """Return the fleet of another experiment."""

@@ -27,6 +27,7 @@ _MOST_SLOTS = 4  # jobs at once without a GPU: more of them fight for memory ban
 
 class Local:
     largest_array = 100_000
+    most_jobs: int | None = None
 
     def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
         self.layout, self.cluster, self.profile = layout, cluster, profile

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tuneloop.documents.cache import clusters_folder
 from tuneloop.documents.config import Profile
-from tuneloop.documents.errors import UnreachableError
+from tuneloop.documents.errors import InputError, UnreachableError
 from tuneloop.documents.files import write_text
 from tuneloop.documents.logs import seconds
 from tuneloop.experiment.layout import Layout
@@ -14,6 +14,7 @@ from tuneloop.experiment.work import Token
 from tuneloop.jobs.answers import News
 from tuneloop.jobs.batches import Batch
 from tuneloop.jobs.executors import Answer, Native, Order
+from tuneloop.jobs.mirror import mirror_of
 from tuneloop.jobs.slurm import handing
 from tuneloop.jobs.slurm.snapshot import Snapshot
 from tuneloop.jobs.slurm.wrapper import is_array, render
@@ -27,21 +28,26 @@ _MOST_IDS = 500  # in one call of scancel
 class Slurm:
     def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
         self.layout, self.cluster, self.profile = layout, cluster, profile
-        self.largest_array = profile.limits.array
-        self.transport: Transport = Here()
+        self.largest_array, self.most_jobs = profile.limits.array, profile.limits.jobs
+        self.mirror = mirror_of(layout, cluster, profile)
+        self.transport: Transport = Here() if self.mirror is None else self.mirror.transport
         # Profiles of one cluster share one picture of its queue. The host, since homes may be shared by clusters.
-        reached = f"{socket.gethostname()} {os.environ.get('SLURM_CONF', '')}"
+        here = f"{socket.gethostname()} {os.environ.get('SLURM_CONF', '')}"
+        reached = here if self.mirror is None else f"ssh {self.mirror.host}"
         self.snapshot = Snapshot(reached, self.transport, clusters_folder())
         self.changed = False  # by this process, so that the picture is worth renewing
 
     @property
     def folder(self) -> str:
         """The folder of the submissions, as the cluster sees it."""
-        return str(self.layout.submissions)
+        return str(self.layout.submissions) if self.mirror is None else self.mirror.submissions
 
     def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
+        _check_folder(self.folder)
         text = render(batch, after, self.profile, self.layout.name, resumes=_RESUMES)
         write_text(self.layout.submissions / f"{batch.token}.slurm", text)
+        if self.mirror is not None:
+            self.mirror.send(batch.token)
         number = handing.submit(self.transport, self.folder, batch.token)
         self.changed = True
         return Native(self.cluster, number, 0 if is_array(batch) else None)
@@ -56,7 +62,8 @@ class Slurm:
     def observe(self, jobs: Mapping[Native, str]) -> Mapping[Native, Answer]:
         times = {native: seconds(time) for native, time in jobs.items()}
         fresh, self.changed = self.changed, False
-        return self.snapshot.answers(times, fresh=fresh)
+        answers = self.snapshot.answers(times, fresh=fresh)
+        return answers if self.mirror is None else self.mirror.backed(answers, self.snapshot.news.taken)
 
     def news(self) -> News:
         return self.snapshot.news
@@ -87,3 +94,10 @@ class Slurm:
             if called.code != 0:
                 raise UnreachableError(f"scancel failed: {called.err.strip()}", hint="run the same command again")
         self.changed = True
+
+
+def _check_folder(folder: str) -> None:
+    """Raise InputError for a folder in whose path SLURM would fill in an id; measured: such a job never begins."""
+    if "%" in folder or "\\" in folder:
+        hint = "move the experiment to a folder without `%` and `\\`"
+        raise InputError(f"SLURM cannot run jobs in {folder!r}", hint=hint)

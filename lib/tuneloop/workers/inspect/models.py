@@ -140,9 +140,9 @@ class Models:
 
     def _model(self, reader: RunLayout, folder: Path, tokenizer: Path, template: Path | None) -> Model:
         return Model(
-            path=portable(folder, reader.folder, self.layout.folder),
-            tokenizer=portable(tokenizer, reader.folder, self.layout.folder),
-            chat_template=None if template is None else portable(template, reader.folder, self.layout.folder),
+            path=portable(folder, reader.folder, self.order),
+            tokenizer=portable(tokenizer, reader.folder, self.order),
+            chat_template=None if template is None else portable(template, reader.folder, self.order),
             device=self.device,
         )
 
@@ -153,8 +153,9 @@ class Models:
         return ("runs",)
 
 
-def portable(path: Path, start: Path, experiment: Path) -> str:
-    """Return the path relative to `start` when it lies in the experiment, so that the folder can be moved."""
-    if path.is_relative_to(experiment):
-        return os.path.relpath(path, start)
-    return str(path)
+def portable(path: Path, start: Path, order: Order) -> str:
+    """Return the path relative to `start` when jobs find it in the experiment, so that the folder can be moved."""
+    found = order.inside(path)
+    if found.is_relative_to(order.path.resolve()):
+        return os.path.relpath(found, start)
+    return str(found)

@@ -132,7 +132,6 @@ def _plan(order: Order, evaluation: Evaluation, found: Found) -> Plan:
 def _requests(order: Order, plans: list[Plan], found: Found) -> Iterator[tuple[Request, Subject, Estimate]]:
     """Yield each evaluation of each run; a fault of a model is collected and its evaluations are left out."""
     models = Models(order)
-    layout = Layout(order.path.resolve())
     costs: dict[str, Estimate] = {}
     for run in order.runs:
         for plan in plans:
@@ -145,14 +144,14 @@ def _requests(order: Order, plans: list[Plan], found: Found) -> Iterator[tuple[R
                 except ModelFaultError as error:
                     found.add(error.fault)
                     continue
-                yield _request(layout, run, plan, epoch, subject), subject, costs[name]
+                yield _request(order, run, plan, epoch, subject), subject, costs[name]
 
 
-def _request(layout: Layout, run: Run, plan: Plan, epoch: int | None, subject: Subject) -> Request:
-    folder = layout.run(run.name).folder
+def _request(order: Order, run: Run, plan: Plan, epoch: int | None, subject: Subject) -> Request:
+    folder = Layout(order.path.resolve()).run(run.name).folder
 
     def path(value: Path) -> str:
-        return portable(value, folder, layout.folder)
+        return portable(value, folder, order)
 
     args = dict(plan.args)
     if plan.data is not None and args.get("data") == str(plan.data):

@@ -5,7 +5,7 @@ from typing import Any
 
 from tuneloop.workers.torchtune.families import ModelFolder
 from tuneloop.workers.torchtune.fields import ATTENTION, FIELDS, LOGGERS, OPTIMIZERS, SCHEDULES
-from tuneloop.workers.torchtune.inputs import Faults, Inputs, from_run
+from tuneloop.workers.torchtune.inputs import Faults, Inputs
 from tuneloop.workers.torchtune.presets import PARALLEL
 from tuneloop.workers.torchtune.recipes import (
     CLIP,
@@ -198,7 +198,7 @@ def _optional(resolved: Resolved, carried: Mapping[str, Any]) -> dict[str, Any]:
 def _tokenizer(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
     return {
         "_component_": f"{_COMPONENTS}.tokenizer.ChatTokenizer",
-        "path": from_run(inputs.model.tokenizer, inputs.folder),
+        "path": inputs.from_run(inputs.model.tokenizer),
         "chat_template": "chat_template.jinja",
         "end_of_turn": inputs.model.family.end_of_turn,
         "pad": inputs.model.pad,
@@ -209,7 +209,7 @@ def _tokenizer(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
 def _checkpointer(model: ModelFolder, inputs: Inputs) -> dict[str, Any]:
     return {
         "_component_": "torchtune.training.FullModelHFCheckpointer",
-        "checkpoint_dir": from_run(model.path, inputs.folder),
+        "checkpoint_dir": inputs.from_run(model.path),
         "checkpoint_files": list(model.weights),
         "recipe_checkpoint": None,
         "output_dir": "${output_dir}",
@@ -221,9 +221,7 @@ def _dataset(resolved: Resolved, inputs: Inputs) -> dict[str, Any]:
     data = inputs.data["train"]
     return {
         "_component_": f"{_COMPONENTS}.dataset.{data.component}",
-        "sources": [
-            {"source": from_run(entry.path, inputs.folder), **reading_of(entry.source)} for entry in data.entries
-        ],
+        "sources": [{"source": inputs.from_run(entry.path), **reading_of(entry.source)} for entry in data.entries],
         **{name: resolved[name] for name in data.taken},
         "seed": "${seed}",
     }

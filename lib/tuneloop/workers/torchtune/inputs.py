@@ -32,7 +32,7 @@ from tuneloop.workers.torchtune.splits import Data, Entry, reading_from, reading
 
 @dataclass(frozen=True)
 class Inputs:
-    folder: Path  # the experiment
+    order: Order
     model: ModelFolder
     model_hash: str
     data: Mapping[str, Data]
@@ -40,6 +40,11 @@ class Inputs:
     preset: Preset | None
     cited: Cited | None = None  # the checkpoint of another experiment that training starts from
     companions: Mapping[str, Companion] = field(default_factory=dict)  # by the key of `method` that names them
+
+    def from_run(self, path: Path) -> str:
+        """Return a path as a run folder names it: relative inside the experiment, absolute outside."""
+        experiment, found = self.order.path, self.order.inside(path)
+        return f"../{found.relative_to(experiment).as_posix()}" if found.is_relative_to(experiment) else str(found)
 
     @property
     def template_hash(self) -> str:
@@ -88,12 +93,7 @@ def read_inputs(order: Order, faults: Faults) -> Inputs | None:
     if model is None or faults.count > before:
         return None
     kept = {split: item for split, item in data.items() if item is not None}
-    return Inputs(order.path, model, _identity(model, cited), kept, design.method.update, preset, cited, companions)
-
-
-def from_run(path: Path, experiment: Path) -> str:
-    """Return a path as a run folder names it: relative inside the experiment, absolute outside."""
-    return f"../{path.relative_to(experiment).as_posix()}" if path.is_relative_to(experiment) else str(path)
+    return Inputs(order, model, _identity(model, cited), kept, design.method.update, preset, cited, companions)
 
 
 def _check_method(design: Design, faults: Faults) -> None:

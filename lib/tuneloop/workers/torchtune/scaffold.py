@@ -16,7 +16,7 @@ from tuneloop.workers import Order
 from tuneloop.workers.torchtune.citing import record
 from tuneloop.workers.torchtune.configs import config_of, escaped, identity_of
 from tuneloop.workers.torchtune.estimate import estimate_of
-from tuneloop.workers.torchtune.inputs import Faults, Inputs, from_run, read_inputs
+from tuneloop.workers.torchtune.inputs import Faults, Inputs, read_inputs
 from tuneloop.workers.torchtune.launching import by_hand, training
 from tuneloop.workers.torchtune.recipes import SCHEDULE
 from tuneloop.workers.torchtune.settings import Resolved, at_of, resolve
@@ -155,7 +155,7 @@ def _setup_text(plan: Plan, inputs: Inputs) -> str:
         "steps_per_epoch": plan.resolved.steps_per_epoch,
         "steps": plan.resolved.steps,
         "model": {
-            "path": from_run(inputs.model.path, inputs.folder),
+            "path": inputs.from_run(inputs.model.path),
             "hash": inputs.model_hash,
             "layout": asdict(inputs.model.family.layout),
             **({} if inputs.cited is None else {"cited": record(inputs.cited)}),
@@ -176,7 +176,7 @@ def _setup_text(plan: Plan, inputs: Inputs) -> str:
 
 def _companions(inputs: Inputs) -> dict[str, Any]:
     return {
-        name: {"path": from_run(companion.model.path, inputs.folder), "hash": companion.hash}
+        name: {"path": inputs.from_run(companion.model.path), "hash": companion.hash}
         for name, companion in inputs.companions.items()
     }
 
@@ -184,7 +184,7 @@ def _companions(inputs: Inputs) -> dict[str, Any]:
 def _files_of(data: Data, inputs: Inputs) -> list[dict[str, Any]]:
     return [
         {
-            "path": from_run(entry.path, inputs.folder),
+            "path": inputs.from_run(entry.path),
             "hash": entry.hash,
             "samples": len(entry.lengths),
             **reading_of(entry.source),

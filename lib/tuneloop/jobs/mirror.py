@@ -1,0 +1,245 @@
+"""The copy of an experiment on a cluster that is reached over SSH: what goes there and what comes back.
+
+What jobs read goes there before they are handed over. What they say of themselves comes back when somebody looks:
+facts, logs, scores and the report. Weights stay until somebody asks for them. What the cluster writes is the
+cluster's: nothing that comes from there is ever sent there.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from time import time
+
+from tuneloop.documents.blocks import block_text
+from tuneloop.documents.config import PROJECT_FILE, Profile
+from tuneloop.documents.errors import FailedError, InputError, MissingError, TuneloopError
+from tuneloop.documents.files import (
+    make_folder,
+    read_text,
+    remove_file,
+    remove_folder,
+    user_path,
+    write_json,
+    write_text,
+)
+from tuneloop.documents.locks import exclusive
+from tuneloop.documents.yamltext import dump_yaml
+from tuneloop.experiment.layout import Layout, cleaned_in
+from tuneloop.experiment.work import Token
+from tuneloop.jobs.answers import Answer
+from tuneloop.jobs.native import Native
+from tuneloop.jobs.state import ENDED
+from tuneloop.jobs.summary import update_block
+from tuneloop.jobs.transport import Here, Ssh, Transport
+
+_BLOCKS = ("status", "results")  # of the summary, which the job that collects writes there
+_LAST_WORD = "exit.json"  # of an attempt: with it, all else that it made is there
+# What is made while jobs run, by them or by a runner here. The first ones are of a folder's top alone.
+_MADE = (
+    *("/analysis", "/*.log", "/.git", f"/{PROJECT_FILE}"),
+    *(f"/.tuneloop/{name}" for name in ("attempts", "fetched", "inputs", "models", "replaced", "submissions")),
+    *("/.tuneloop/runner.*", "/*/metrics.jsonl", "/*/epoch_*", "/*/eval/logs"),
+    *(".attempts", "*.lock", "slurm-*.out"),
+)
+# What comes back of it when somebody looks; the last line is for what the report is made of.
+_TOLD = (
+    *("start.json", "group.json", "usage.json", "verified.json", "cleaned.json", "metrics.jsonl"),
+    *("slurm-*.out", "/.tuneloop/submissions/*.out", "/.tuneloop/submissions/*.id"),
+    *("/*/eval/logs/*", "/analysis/***"),
+)
+# Attempts that are just being claimed, and what has no business here.
+_UNTOLD = ("/*/.attempts/*/.*", "/.tuneloop/attempts/*/.*", "/.tuneloop/inputs", "/.tuneloop/models")
+_AGAIN_S = 10.0  # after a copy that broke off
+_PATIENCE_S = 5.0  # how long to wait for somebody who fetches just now
+
+# A model that the site has already is known by its name and its config.json; the jobs compare the rest.
+_PLACE = """\
+cd -- "$1" && mkdir -p -- "${2%/*}" || exit
+if [ -n "$3" ] && [ "$(sha256sum <"$3/config.json" 2>/dev/null)" = "$4  -" ]; then
+  [ -e "$2" ] || ln -s -- "$3" "$2" || exit
+  echo there
+else
+  [ ! -L "$2" ] || rm -- "$2"
+fi
+"""
+
+
+# Nothing is deleted there either.
+_SET_ASIDE = """\
+cd -- "$1" 2>/dev/null || exit 0
+shift
+n=1
+while [ -e ".tuneloop/replaced/$n" ]; do n=$((n + 1)); done
+for name; do
+  [ -e "$name" ] || continue
+  mkdir -p -- ".tuneloop/replaced/$n/${name%/*}" && mv -- "$name" ".tuneloop/replaced/$n/$name" || exit
+done
+"""
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What was fetched so far."""
+
+    taken: float = 0  # the picture of the queue that the last try belongs to
+    tried: float = 0  # seconds since 1970
+    ended: Sequence[str] = field(default_factory=list)  # jobs that had ended before the last whole copy began
+
+
+class Mirror:
+    def __init__(self, layout: Layout, cluster: str, profile: Profile, *, clock: Callable[[], float] = time) -> None:
+        """Raises MissingError for a profile without a folder there, InputError for what ssh could misread."""
+        if profile.ssh is None or profile.scratch is None:
+            hint = "set its `scratch:` to a folder there that the jobs can read and write"
+            raise MissingError(f"the profile `{cluster}` is reached over SSH and has no `scratch`", hint=hint)
+        self.layout, self.cluster, self.profile, self.clock = layout, cluster, profile, clock
+        config = None if profile.ssh_config is None else user_path(profile.ssh_config)
+        self.transport: Transport = Ssh(profile.ssh, config)
+        self.host = f"{profile.ssh} {config}"
+        mark = hashlib.sha256(os.fsencode(layout.folder)).hexdigest()[:8]
+        # The home there is where commands begin; only a shell would know `~`.
+        scratch = PurePosixPath(profile.scratch.removeprefix("~/"))
+        self.folder = str(scratch / f"{layout.name}-{mark}")
+        self._waiting = layout.fetched(cluster)
+        self._sent = False
+
+    @property
+    def submissions(self) -> str:
+        """The folder of the submissions there."""
+        return self._there(self.layout.submissions)
+
+    def send(self, token: Token) -> None:
+        """Bring what jobs read to the cluster, once for each hand-over, then one submission and the journal.
+
+        Raises UnreachableError for a broken connection, FailedError for what cannot be written there.
+        """
+        if not self._sent:
+            self.transport.push(self.layout.folder, self.folder, exclude=_MADE, links=True)
+            for link in sorted(self.layout.inputs.glob("*/*")):
+                self._send_input(link)
+            self._send_profile()
+            self._sent = True
+        # The job that collects reads the journal; its own hand-over is the last one in it.
+        names = [f"/{self.layout.journal.name}", f"/{self.layout.submissions.name}/{token}.slurm"]
+        self.transport.push(self.layout.internal, self._there(self.layout.internal), only=names)
+
+    def backed(self, answers: Mapping[Native, Answer], taken: float | None) -> Mapping[Native, Answer]:
+        """Fetch what jobs have said since, then return the answers that can be judged by what is here.
+
+        A job that has ended and whose results could not be fetched goes on: nothing is known of how it ended.
+        """
+        ended = {_name(native) for native, answer in answers.items() if answer.final or answer.state in ENDED}
+        fetched = self._fetch_for(ended, taken or 0)
+        late = Answer("running", "it has ended, and what it made is not here yet", final=False)
+        return {native: late if _name(native) in ended - fetched else answer for native, answer in answers.items()}
+
+    def fetch(self) -> None:
+        """Fetch what jobs have said so far. Raises UnreachableError, and BusyError where somebody else fetches.
+
+        What came through until then is kept.
+        """
+        busy = "somebody fetches the results just now"
+        with exclusive(self._waiting / "fetch.lock", wait=_PATIENCE_S, busy=busy):
+            self._fetch()
+
+    def _fetch(self) -> None:
+        summary = self._waiting / self.layout.summary.name
+        before = _content(summary)
+        # An end that is known here must come with all that was made before it, so ends are taken over last.
+        self.transport.fetch(self.folder, self._waiting, only=[_LAST_WORD, f"/{summary.name}"], exclude=_UNTOLD)
+        self.transport.fetch(self.folder, self.layout.folder, only=_TOLD, exclude=_UNTOLD)
+        if _content(summary) != before:
+            self._take_blocks(read_text(summary))
+        Here().push(self._waiting, str(self.layout.folder), only=[_LAST_WORD])
+
+    def fetch_weights(self, checkpoint: Path) -> None:
+        """Fetch a whole checkpoint. Raises FailedError where it is not there, UnreachableError."""
+        there = self._there(checkpoint)
+        if self.transport.call(["test", "-d", there]).code != 0:
+            raise FailedError(f"{there} is not on `{self.cluster}`", hint="its run may have been cleaned or replaced")
+        self.transport.fetch(there, checkpoint)
+        if self.transport.call(["test", "-e", self._there(cleaned_in(checkpoint))]).code != 0:
+            remove_file(cleaned_in(checkpoint))  # only the weights here had been removed
+
+    def set_aside(self, paths: Iterable[Path]) -> None:
+        """Set results aside there as they are here, or they would come back. Raises UnreachableError, FailedError."""
+        names = [self.layout.relative(path) for path in paths]
+        called = self.transport.call(["sh", "-s", "--", self.folder, *names], stdin=_SET_ASIDE)
+        if called.code != 0:
+            raise FailedError(f"could not set results aside on `{self.cluster}`: {called.err.strip()}")
+        for name in names:
+            remove_folder(self._waiting / name)
+
+    def _there(self, path: Path) -> str:
+        return f"{self.folder}/{self.layout.relative(path)}"
+
+    def _send_input(self, link: Path) -> None:
+        """Bring what a link stands for to the place of the link, unless the site has that model already."""
+        source, model, mark = link.resolve(), "", ""
+        if self.profile.models is not None and (source / "config.json").is_file():
+            model = str(PurePosixPath(self.profile.models) / link.name)
+            mark = hashlib.sha256((source / "config.json").read_bytes()).hexdigest()
+        name = self.layout.relative(link)
+        called = self.transport.call(["sh", "-s", "--", self.folder, name, model, mark], stdin=_PLACE)
+        if called.code != 0:
+            raise FailedError(f"could not make {self._there(link)} on `{self.cluster}`: {called.err.strip()}")
+        if called.out.strip() != "there":
+            self.transport.push(source, self._there(link), links=True)
+
+    def _send_profile(self) -> None:
+        """Tell the job that collects, which runs there, that its cluster is where it is."""
+        near = self.profile.model_copy(update=dict.fromkeys(("ssh", "ssh_config", "scratch", "models")))
+        profile = near.model_dump(mode="json", exclude_defaults=True)
+        file = self._waiting / PROJECT_FILE
+        make_folder(file.parent)
+        write_text(file, dump_yaml({"clusters": {self.cluster: profile}}), sync=False)
+        self.transport.push(file, f"{self.folder}/{PROJECT_FILE}")
+
+    def _fetch_for(self, ended: set[str], taken: float) -> set[str]:
+        """Return the ended jobs of which everything is here, after a try to get the rest where one is due."""
+        record, now = self._record(), self.clock()
+        late = not ended <= set(record.ended) and now - record.tried >= _AGAIN_S
+        if taken <= record.taken and not late:
+            return set(record.ended)
+        with suppress(TuneloopError):
+            self._write(_Record(taken, now, record.ended))
+            self.fetch()
+            record = _Record(taken, now, sorted({*record.ended, *ended}))
+            self._write(record)
+        return set(record.ended)
+
+    def _record(self) -> _Record:
+        with suppress(OSError, ValueError, TypeError):
+            return _Record(**json.loads((self._waiting / "record.json").read_bytes()))
+        return _Record()
+
+    def _write(self, record: _Record) -> None:
+        write_json(self._waiting / "record.json", asdict(record), sync=False)
+
+    def _take_blocks(self, text: str) -> None:
+        """Take over what the job that collects wrote into its copy of the summary."""
+        ours = read_text(self.layout.summary)
+        for name in _BLOCKS:
+            block = block_text(text, name)
+            if block is not None and block != block_text(ours, name):
+                with suppress(InputError):  # a document that a person is in the middle of editing keeps its old tables
+                    update_block(self.layout, name, block)
+
+
+def mirror_of(layout: Layout, cluster: str, profile: Profile) -> Mirror | None:
+    """Return the experiment's copy on a cluster; None where the cluster sees the experiment itself."""
+    return None if profile.ssh is None else Mirror(layout, cluster, profile)
+
+
+def _name(native: Native) -> str:
+    return native.id if native.task is None else f"{native.id}_{native.task}"
+
+
+def _content(path: Path) -> bytes | None:
+    with suppress(OSError):
+        return path.read_bytes()
+    return None

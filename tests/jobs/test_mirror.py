@@ -1,0 +1,244 @@
+"""The copy of an experiment on another machine: what goes there, what comes back, and in which order.
+
+The transport is the one that goes nowhere; tests/slurm/test_remote.py has a real sshd.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from places import content
+from tuneloop.documents.config import Profile
+from tuneloop.documents.errors import MissingError, UnreachableError
+from tuneloop.documents.yamltext import load_yaml
+from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.work import Token
+from tuneloop.jobs.answers import Answer
+from tuneloop.jobs.mirror import Mirror
+from tuneloop.jobs.native import Native
+from tuneloop.jobs.transport import Here
+
+_DONE, _RUNNING = Answer("done", "", final=True), Answer("running", "", final=False)
+_JOB, _OTHER = Native("far", "7", 0), Native("far", "8")
+
+
+class Flaky(Here):
+    """A connection that breaks when it is told to, counted in fetches."""
+
+    breaks_after: int | None = None
+    fetches = 0
+
+    def fetch(self, source: str, target: Path, *, only: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        self.fetches += 1
+        if self.breaks_after is not None and self.fetches > self.breaks_after:
+            raise UnreachableError("the cable is out")
+        super().fetch(source, target, only=only, exclude=exclude)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path / "exp")
+    _write(
+        layout.summary, "---\nname: a\n---\nours\n<!-- tuneloop:begin results -->\nold\n<!-- tuneloop:end results -->\n"
+    )
+    _write(layout.journal, "{}\n")
+    _write(layout.run("a").config, "config")
+    _write(layout.submissions / "token.slurm", "script")
+    return layout
+
+
+@pytest.fixture
+def mirror(layout: Layout) -> Mirror:
+    return _mirror(layout)
+
+
+def _mirror(layout: Layout, **profile: str) -> Mirror:
+    scratch = str(layout.folder.parent / "there's scratch")
+    found = Mirror(layout, "far", Profile(executor="slurm", ssh="far", scratch=scratch, **profile), clock=Clock())
+    found.transport = Flaky()
+    return found
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def _ended(folder: Path) -> Path:
+    """Put an attempt that ended there, with a result beside it; return the attempt as it will be here."""
+    attempt = Path("a/.attempts/train/token.0")
+    for name in ("start.json", "verified.json", "exit.json", "lock"):
+        _write(folder / attempt / name, json.dumps({"name": name}))
+    _write(folder / "a" / "metrics.jsonl", "{}\n")
+    _write(folder / "a" / "epoch_0" / "weights.safetensors", "w")
+    _write(folder / "a" / "epoch_0" / "verified.json", "{}")
+    return attempt
+
+
+def test_what_jobs_read_goes_there_and_what_they_make_stays_where_it_was_made(layout: Layout, mirror: Mirror) -> None:
+    made = [
+        "analysis/report.html",
+        "a/epoch_0/x",
+        "a/.attempts/train/t.0/exit.json",
+        "a/metrics.jsonl",
+        "a/slurm-1.out",
+    ]
+    made += ["run-echo.log", ".tuneloop/runner.log", ".tuneloop/journal.lock", "a/eval/logs/cap.eval", "tuneloop.yaml"]
+    for name in made:
+        _write(layout.folder / name, "here")
+    for name in made:
+        _write(Path(mirror.folder, name), "there")
+    _write(layout.run("a").eval / "cap.slurm", "script")
+    mirror.send(Token("token"))
+    there = content(Path(mirror.folder))
+    assert {name: there[name] for name in made[:-1]} == dict.fromkeys(made[:-1], b"there")
+    assert {"a/finetune.yaml", "a/eval/cap.slurm", ".tuneloop/submissions/token.slurm"} <= set(there)
+    assert there[".tuneloop/journal.jsonl"] == b"{}\n"
+
+
+def test_the_cluster_is_told_that_it_is_where_it_is(layout: Layout) -> None:
+    mirror = _mirror(layout, python="/opt/python", models="/models", partition="long")
+    mirror.send(Token("token"))
+    told = load_yaml(Path(mirror.folder, "tuneloop.yaml").read_text())
+    assert told == {"clusters": {"far": {"executor": "slurm", "python": "/opt/python", "partition": "long"}}}
+
+
+def test_an_input_outside_arrives_whole_even_where_it_is_made_of_links(layout: Layout, mirror: Mirror) -> None:
+    cache = layout.folder.parent / "cache"
+    _write(cache / "blobs" / "1", "weights")
+    snapshot = cache / "snapshots" / "main"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").symlink_to("../../blobs/1")
+    link = layout.inputs / "abc" / "main"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(snapshot)
+    mirror.send(Token("token"))
+    arrived = Path(mirror.folder, ".tuneloop/inputs/abc/main/model.safetensors")
+    assert arrived.read_text() == "weights"
+    assert not arrived.is_symlink()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_model_that_the_site_has_is_not_copied_and_another_of_its_name_is(layout: Layout, *, same: bool) -> None:
+    models, mine = layout.folder.parent / "models", layout.folder.parent / "mine" / "base"
+    _write(mine / "config.json", "{}")
+    _write(models / "base" / "config.json", "{}" if same else '{"other": 1}')
+    link = layout.inputs / "abc" / "base"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(mine)
+    for _ in range(2):
+        mirror = _mirror(layout, models=str(models))
+        mirror.send(Token("token"))
+        there = Path(mirror.folder, ".tuneloop/inputs/abc/base")
+        assert there.is_symlink() == same
+        assert (there / "config.json").read_text() == "{}"
+    _write(mine / "config.json", '{"newer": 1}')
+    _mirror(layout, models=str(models)).send(Token("token"))
+    assert (there / "config.json").read_text() == '{"newer": 1}'
+    assert (models / "base" / "config.json").read_text() != '{"newer": 1}'
+
+
+def test_facts_and_results_come_back_without_weights_and_locks(layout: Layout, mirror: Mirror) -> None:
+    attempt = _ended(Path(mirror.folder))
+    mirror.fetch()
+    assert {path.name for path in (layout.folder / attempt).iterdir()} == {"start.json", "verified.json", "exit.json"}
+    assert layout.run("a").metrics.is_file()
+    assert [path.name for path in layout.run("a").checkpoint(0).iterdir()] == ["verified.json"]
+    mirror.fetch_weights(layout.run("a").checkpoint(0))
+    assert (layout.run("a").checkpoint(0) / "weights.safetensors").read_text() == "w"
+
+
+@pytest.mark.parametrize("fetches", [0, 1])
+def test_wherever_a_copy_breaks_off_no_end_is_known_without_what_was_made_before_it(
+    layout: Layout, mirror: Mirror, fetches: int
+) -> None:
+    attempt = _ended(Path(mirror.folder))
+    transport = mirror.transport
+    assert isinstance(transport, Flaky)
+    transport.breaks_after = fetches
+    with pytest.raises(UnreachableError):
+        mirror.fetch()
+    assert not (layout.folder / attempt / "exit.json").exists()
+    transport.breaks_after = None
+    mirror.fetch()
+    assert (layout.folder / attempt / "exit.json").is_file()
+
+
+def test_an_end_counts_when_what_was_made_is_here_and_never_turns_back(layout: Layout, mirror: Mirror) -> None:
+    transport, clock = mirror.transport, mirror.clock
+    assert isinstance(transport, Flaky)
+    assert isinstance(clock, Clock)
+    _ended(Path(mirror.folder))
+    transport.breaks_after = 0
+    late = mirror.backed({_JOB: _DONE, _OTHER: _RUNNING}, taken=1.0)
+    assert {native: answer.state for native, answer in late.items()} == {_JOB: "running", _OTHER: "running"}
+    assert not any(answer.final for answer in late.values())
+    mirror.backed({_JOB: _DONE}, taken=1.0)
+    assert transport.fetches == 1, "a copy that broke off is not tried at every look"
+    transport.breaks_after, clock.now = None, clock.now + 60
+    assert mirror.backed({_JOB: _DONE}, taken=1.0) == {_JOB: _DONE}
+    transport.breaks_after, clock.now = 0, clock.now + 60
+    again = _mirror(layout)
+    again.transport = transport
+    assert again.backed({_JOB: _DONE, _OTHER: _DONE}, taken=2.0)[_JOB] == _DONE
+
+
+def test_nothing_is_fetched_twice_for_one_picture_of_the_queue(layout: Layout, mirror: Mirror) -> None:
+    _ended(Path(mirror.folder))
+    transport = mirror.transport
+    assert isinstance(transport, Flaky)
+    for _ in range(3):
+        mirror.backed({_JOB: _RUNNING}, taken=1.0)
+    once = transport.fetches
+    mirror.backed({_JOB: _RUNNING}, taken=2.0)
+    assert transport.fetches == 2 * once > 0
+    assert layout.run("a").metrics.is_file()
+
+
+def test_tables_that_were_written_there_are_taken_over_and_every_byte_around_them_stays(
+    layout: Layout, mirror: Mirror
+) -> None:
+    mirror.send(Token("token"))
+    there = Path(mirror.folder, layout.summary.name)
+    there.write_text(there.read_text().replace("old", "new"))
+    layout.summary.write_text(layout.summary.read_text().replace("ours", "ours, edited"))
+    mirror.fetch()
+    assert "ours, edited\n<!-- tuneloop:begin results -->\nnew\n" in layout.summary.read_text()
+
+
+def test_what_was_set_aside_does_not_come_back(layout: Layout, mirror: Mirror) -> None:
+    attempt = _ended(Path(mirror.folder))
+    mirror.fetch()
+    run = layout.folder / "a"
+    mirror.set_aside([run / ".attempts" / "train", run / "epoch_0", run / "epoch_1"])
+    assert Path(mirror.folder, ".tuneloop/replaced/1/a/epoch_0/weights.safetensors").is_file()
+    (layout.folder / attempt).rename(layout.folder.parent / "aside")
+    mirror.fetch()
+    assert not (layout.folder / attempt).exists()
+
+
+def test_a_checkpoint_that_was_cleaned_here_alone_is_whole_again_after_a_fetch(layout: Layout, mirror: Mirror) -> None:
+    _ended(Path(mirror.folder))
+    _write(layout.run("a").cleaned(0), "{}")
+    mirror.fetch_weights(layout.run("a").checkpoint(0))
+    assert not layout.run("a").cleaned(0).exists()
+
+
+def test_a_home_there_is_where_commands_begin(layout: Layout) -> None:
+    mirror = Mirror(layout, "far", Profile(executor="slurm", ssh="far", scratch="~/runs"))
+    assert mirror.folder.startswith("runs/exp-")
+
+
+def test_a_profile_over_ssh_without_a_folder_there_is_a_clear_fault(layout: Layout) -> None:
+    with pytest.raises(MissingError, match="`far` is reached over SSH and has no `scratch`"):
+        Mirror(layout, "far", Profile(executor="slurm", ssh="far"))
