@@ -221,8 +221,9 @@ def _state(
     if any(attempt.verified and attempt.digest == spec.digest for attempt in attempts):
         return status("stale", "the design has changed since") if outdated else status("done")
     if answer is not None and not answer.final:
-        # Which job it waits for is known here; its scheduler only says that there is one.
-        state, reason = _waiting(needs, 0) if answer.state == "waiting" else (answer.state, answer.reason)
+        # Which job it waits for is known here; its scheduler only says that there is one, and not at once.
+        waits = answer.state == "waiting" or (answer.state == "queued" and not answer.reason)
+        state, reason = _waiting(needs, 0) if waits else (answer.state, answer.reason)
         return status(state, "asked to end" if asked else reason)
     if any(attempt.verified for attempt in attempts):
         if spec.key == COLLECT:
