@@ -42,6 +42,12 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     yield from _mounted(tmp_path / "tiny", "size=64k")
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB, for `places.fill`; what a run writes has room there. Skips where nobody may mount one."""
+    yield from _mounted(tmp_path / "small", "size=1m")
+
+
 def _mounted(folder: Path, options: str) -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.skip("mounting a small tmpfs needs root")

@@ -213,11 +213,12 @@ def _make_database(folder: Path, lock: int) -> None:
     _put(folder / "init.sql", _SQL.encode())
     if (folder / "database").exists():
         return
-    beside = folder / "database.new"
+    beside, temporary = folder / "database.new", folder / "database.tmp"
     shutil.rmtree(beside, ignore_errors=True)
+    temporary.mkdir(exist_ok=True)  # in a common one, two clusters that are made at once meet under one name
     made = call(
         folder, "mariadb-install-db", *_DATABASE, f"--user={user_name()}", f"--datadir={beside}",
-        "--skip-test-db", "--auth-root-authentication-method=normal", seconds=120, lock=lock,
+        f"--tmpdir={temporary}", "--skip-test-db", "--auth-root-authentication-method=normal", seconds=120, lock=lock,
     )  # fmt: skip
     if made.returncode != 0:
         raise ClusterError(f"mariadb-install-db failed\n{(made.stdout + made.stderr).strip()[-400:]}")

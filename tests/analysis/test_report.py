@@ -15,7 +15,7 @@ from tuneloop.analysis.statistics import Interval
 from tuneloop.analysis.visible import plain, visible
 from tuneloop.analysis.wording import bracket, number, signed, value_text
 from tuneloop.documents.blocks import block_text, replace_block
-from tuneloop.experiment.work import Row
+from tuneloop.experiment.work import Row, Usage
 
 pytestmark = pytest.mark.slow
 
@@ -135,6 +135,20 @@ class TestPage:
         text = write(analyze(experiment, rows), experiment.layout).read_text()
         assert "tools.torchtune.torchtune" in text
         assert "0.6.1" in text
+
+    def test_what_it_cost_is_shown(self, experiment, rows):
+        gpu = Usage(3600, 1800, 900.4, cpus=2, gpus=2, gpu_use=0.75, gpu_memory_mb=41_000.0)
+        idle = Usage(3600, 0, 100, cpus=2, gpus=2, gpu_use=0.25)
+        compute = {"train/a": [gpu, idle], "train/b": [gpu], "eval/a/e0/longer": [Usage(36, 18, 1200)], "train/c": []}
+        write(analyze(experiment, rows), experiment.layout, compute=compute)
+        text = (experiment.layout.analysis / "report.md").read_text()
+        assert (
+            "| compute: training | 2 jobs in 3 attempts, 3 h one after the other, 1 h of CPU (17% of what was asked"
+            " for), 900 MB of memory at most, 6 h of GPU (58% busy), 41,000 MB of GPU memory at most |"
+        ) in text
+        assert (
+            "| compute: evaluation | 1 job, 0.01 h one after the other, 0.005 h of CPU, 1,200 MB of memory at most |"
+        ) in text
 
     def test_generation_settings_are_shown(self, experiment, rows):
         greedy = {"generation": {"max_tokens": 16, "do_sample": False}}

@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 
 
 COMMANDS = commands()
-# What an example may end with: `wait` may find work going, `skills doctor` nothing linked, `run-*` and `retry` nothing to do.
-ALLOWED = {"wait": {0, 1, 5}, "skills doctor": {0, 1}}
+# What an example may end with: `wait` may find work going, `skills doctor` nothing linked, `cluster` no cluster.
+ALLOWED = {"wait": {0, 1, 5}, "skills doctor": {0, 1}, "cluster add": {0, 3}, "cluster check": {0, 3}}
 
 pytestmark = pytest.mark.slow
 

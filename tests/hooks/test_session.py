@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import string
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,12 +28,15 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state"
 
 
-def remember(folder: Path, **counts: int) -> Path:
-    """Remember an experiment as its runner does; return the lock that a runner would hold."""
+def remember(folder: Path, *clusters: str, age: float = 0, **counts: int) -> Path:
+    """Remember an experiment as its runner does, or a command; return the lock that a runner would hold."""
     folder.mkdir(parents=True, exist_ok=True)
     entry = status_file(folder)
     entry.parent.mkdir(parents=True, exist_ok=True)
-    entry.write_text(json.dumps({"experiment": str(folder.resolve()), "lock": "lock", "counts": counts}))
+    value = {"experiment": str(folder.resolve()), "lock": "lock", "counts": counts}
+    if clusters:
+        value |= {"clusters": clusters, "time": time.time() - age}
+    entry.write_text(json.dumps(value))
     return folder / "lock"
 
 
@@ -52,6 +56,13 @@ def test_what_goes_and_what_has_stopped_is_told(state: Path, tmp_path: Path) -> 
     assert summary(tmp_path) == (
         "Tuneloop: runs/cap has stopped: 2 running, 3 waiting, 1 failed; `tuneloop run-experiment runs/cap` goes on."
         " `tuneloop status EXP` says more."
+    )
+
+
+def test_what_clusters_run_is_told_with_its_age_and_has_not_stopped(state: Path, tmp_path: Path) -> None:
+    remember(tmp_path / "cap", "dev", "other $(one)", age=300, running=2, waiting=3)
+    assert summary(tmp_path) == (
+        "Tuneloop: cap: 2 running, 3 waiting, on dev and other ?(one) as of 5 min ago. `tuneloop status EXP` says more."
     )
 
 

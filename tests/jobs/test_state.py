@@ -7,8 +7,10 @@ import pytest
 
 from tuneloop.documents.errors import InputError
 from tuneloop.experiment.work import JobKey, JobSpec, Need, Shape, State, Verdict
+from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.facts import Attempt
 from tuneloop.jobs.journal import Event
+from tuneloop.jobs.native import Native
 from tuneloop.jobs.state import fold, states
 
 TRAIN, EVAL, COLLECT = JobKey("train/a"), JobKey("eval/a/e0/cap"), JobKey("collect")
@@ -133,3 +135,64 @@ def test_set_aside_results_want_a_new_yes() -> None:
 def test_a_missing_journal_line_is_named() -> None:
     with pytest.raises(InputError, match="event 1 of the journal is about a submission that no line makes"):
         fold(events(("submitted", {"token": "t", "native": []})))
+
+
+# 00:00:00 of the day on which `attempt` begins, in seconds since 1970.
+DAY = 1767225600.0
+NATIVE = Native("dev", "7", None)
+HANDED = [
+    ("submitting", {"token": "t", "keys": [TRAIN], "cluster": "dev"}),
+    ("submitted", {"token": "t", "native": NATIVE}),
+]
+
+
+def train_state(answer: Answer, said: float, *attempts: Attempt) -> tuple[State, str]:
+    """Return the state of a job when its scheduler said `answer`, `said` seconds after the day began."""
+    found = states(
+        SPECS,
+        fold(events(*HANDED)),
+        {TRAIN: attempts},
+        scheduled={"dev"},
+        answers={NATIVE: answer},
+        taken={"dev": DAY + said},
+    )
+    return found[TRAIN].state, found[TRAIN].reason
+
+
+PENDING, ACTIVE = Answer("queued", "no free CPUs", final=False), Answer("running", "", final=False)
+
+
+def test_what_a_job_did_after_its_scheduler_spoke_counts() -> None:
+    first = "2026-01-01T00:00:10.000Z"
+    began = attempt(alive=True, restart=9)
+    assert train_state(PENDING, 8, began) == ("running", "")
+    assert train_state(PENDING, 8, attempt(code=3, restart=9)) == ("failed", "exit code 3")
+    ended = attempt(code=3, ended=first)
+    assert train_state(ACTIVE, 5, ended) == ("failed", "exit code 3")
+    assert train_state(ACTIVE, 11, ended) == ("running", "")
+
+
+def test_what_a_lost_node_left_behind_is_not_the_job() -> None:
+    survivor = attempt(alive=True, restart=1)
+    assert train_state(PENDING, 30, survivor) == ("queued", "no free CPUs")
+    assert train_state(PENDING, 30, survivor, attempt(alive=True, restart=40)) == ("running", "")
+
+
+def test_a_final_answer_is_not_outlived_by_a_clock_that_is_ahead() -> None:
+    late = attempt(code=143, ended="2026-01-01T00:05:00.000Z")
+    assert train_state(Answer("cancelled", "by ann", final=True), 10, late) == ("cancelled", "by ann")
+
+
+def test_a_job_that_waits_names_what_it_waits_for() -> None:
+    handed = [
+        ("submitting", {"token": "e", "keys": [EVAL], "cluster": "dev"}),
+        ("submitted", {"token": "e", "native": Native("dev", "8", None)}),
+    ]
+    waits = Answer("waiting", "a job that it needs has not ended", final=False)
+    for answer, expected in [
+        (ACTIVE, ("waiting", "for train/a")),
+        (Answer("failed", "out of memory", final=True), ("blocked", "train/a is failed")),
+    ]:
+        answers = {NATIVE: answer, Native("dev", "8", None): waits}
+        found = states(SPECS, fold(events(*HANDED, *handed)), {}, scheduled={"dev"}, answers=answers)
+        assert (found[EVAL].state, found[EVAL].reason) == expected

@@ -428,7 +428,13 @@ def test_an_earlier_attempt_gives_the_estimate(tmp_path: Path) -> None:
     guessed, measured = worker.estimate(order)[key], worker.estimate(seen)[key]
     assert 5 < guessed.seconds < 60
     assert guessed.basis == f"10 samples, about {guessed.tokens:,} tokens"
-    assert (measured.seconds, measured.memory_mb, measured.basis) == (33.0, 701, "measured")
+    assert (measured.seconds, measured.memory_mb, measured.basis) == (
+        33.0,
+        701,
+        "measured in an earlier attempt of the job",
+    )
+    jobs = {job.key: job for job in worker.scaffold(seen).jobs}
+    assert jobs[key].seconds == 33.0
     assert set(worker.estimate(order)) == {job.key for job in worker.scaffold(order).jobs}
 
 

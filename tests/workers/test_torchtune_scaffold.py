@@ -505,10 +505,15 @@ def test_the_steps_are_exact(tmp_path: Path) -> None:
     assert config["max_steps_per_epoch"] == 3
 
 
-def test_a_time_seen_replaces_an_assumed_one(tmp_path: Path) -> None:
-    seen = {"train/other": Usage(40.0, 60.0, 900.0)}
-    (estimate,) = worker.estimate(case.order(tmp_path, seen=seen)).values()
-    assert (estimate.seconds, estimate.basis) == (40.0, "the mean of 1 training job of this experiment")
+def test_a_run_that_was_seen_corrects_the_others(tmp_path: Path) -> None:
+    rates = {"lr": [1e-3, 2e-3]}
+    first, second = worker.estimate(case.order(tmp_path, variables=rates)).items()
+    seen = {first[0]: Usage(3 * first[1].seconds, 60.0, first[1].memory_mb / 2)}
+    found = worker.estimate(case.order(tmp_path, variables=rates, seen=seen))
+    assert found[first[0]].seconds == pytest.approx(3 * first[1].seconds)
+    assert found[second[0]].seconds == pytest.approx(3 * second[1].seconds, rel=0.01)
+    assert found[second[0]].memory_mb == pytest.approx(1.1 * second[1].memory_mb / 2, rel=0.01)
+    assert found[second[0]].basis.endswith("; corrected by 1 job of this experiment: time x 3, memory x 0.55")
 
 
 def test_a_thousand_runs_take_seconds(tmp_path: Path) -> None:

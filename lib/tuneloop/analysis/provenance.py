@@ -1,10 +1,10 @@
-"""Where the results come from: design, model, data with their hashes, seeds, tools.
+"""Where the results come from: design, model, data with their hashes, seeds, tools, compute.
 
 Reads the data files to hash them and the manifest to name versions; whatever is missing is said to be.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tuneloop.documents.errors import InputError
@@ -12,9 +12,10 @@ from tuneloop.documents.files import read_text
 from tuneloop.experiment.design import DataEntry
 from tuneloop.experiment.identity import file_hash
 from tuneloop.experiment.read import Experiment
-from tuneloop.experiment.work import JobKey, evaluation_of
+from tuneloop.experiment.work import JobKey, Usage, evaluation_of
 
 Used = Mapping[str, Mapping[str, Mapping[str, Any]]]  # job to kind of setting (generation, scorers) to its values
+Compute = Mapping[str, Sequence[Usage]]  # job to what its attempts used
 Facts = list[tuple[str, str]]
 _MOST = 80  # facts of a manifest that a report shows
 
@@ -44,6 +45,41 @@ def settings(used: Used) -> Facts:
         for name, texts in sorted(found.items())
         for text, keys in texts.items()
     ]
+
+
+def compute(used: Compute) -> Facts:
+    """Return what training and evaluation cost: all attempts count, whatever became of them."""
+    stages: dict[str, list[Sequence[Usage]]] = {}
+    for key, attempts in used.items():
+        if attempts:
+            stage = "training" if evaluation_of(JobKey(key)) is None else "evaluation"
+            stages.setdefault(stage, []).append(attempts)
+    return [(f"compute: {stage}", _cost(jobs)) for stage, jobs in stages.items()]
+
+
+def _cost(jobs: Sequence[Sequence[Usage]]) -> str:
+    usages = [usage for attempts in jobs for usage in attempts]
+    repeated = f" in {len(usages)} attempts" if len(usages) > len(jobs) else ""
+    found = [
+        f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}{repeated}",
+        f"{sum(usage.wall_s for usage in usages) / 3600:.3g} h one after the other",
+        f"{sum(usage.cpu_s for usage in usages) / 3600:.3g} h of CPU{_share(usages)}",
+        f"{max(usage.peak_memory_mb for usage in usages):,.0f} MB of memory at most",
+    ]
+    busy = [(usage.gpu_use, usage.wall_s * usage.gpus) for usage in usages if usage.gpu_use is not None]
+    hours = sum(usage.wall_s * usage.gpus for usage in usages) / 3600
+    if hours:
+        weight = sum(weight for _, weight in busy)
+        share = f" ({sum(use * weight for use, weight in busy) / weight:.0%} busy)" if weight else ""
+        found.append(f"{hours:.3g} h of GPU{share}")
+    memory = [usage.gpu_memory_mb for usage in usages if usage.gpu_memory_mb is not None]
+    return ", ".join(found + ([f"{max(memory):,.0f} MB of GPU memory at most"] if memory else []))
+
+
+def _share(usages: Sequence[Usage]) -> str:
+    known = [usage for usage in usages if usage.cpus]
+    allotted = sum(usage.wall_s * (usage.cpus or 0) for usage in known)
+    return f" ({sum(usage.cpu_s for usage in known) / allotted:.0%} of what was asked for)" if allotted else ""
 
 
 def _plain(value: Any) -> str:

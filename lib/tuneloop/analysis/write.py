@@ -8,10 +8,15 @@ from tuneloop.documents.files import write_bytes, write_text
 from tuneloop.experiment.layout import Layout
 
 
-def write(analysis: Analysis, layout: Layout, used: provenance.Used | None = None) -> Path:
+def write(
+    analysis: Analysis,
+    layout: Layout,
+    used: provenance.Used | None = None,
+    compute: provenance.Compute | None = None,
+) -> Path:
     """Write analysis/ and return the path of report.html. The same rows give the same bytes.
 
-    `used` tells, by job, with which settings an evaluation was made.
+    `used` tells, by job, with which settings an evaluation was made, `compute` what its attempts cost.
 
     Files that stand already are replaced one by one, each whole; the reports come last.
     """
@@ -23,6 +28,7 @@ def write(analysis: Analysis, layout: Layout, used: provenance.Used | None = Non
         write_bytes(layout.figures / f"{picture.name}.png", picture.png, sync=False)
         write_bytes(layout.figures / f"{picture.name}.svg", picture.svg, sync=False)
     facts = provenance.gather(analysis.experiment) + provenance.settings(used or {})
+    facts += provenance.compute(compute or {})
     captions = [(picture.name, picture.caption) for picture in pictures]
     write_text(layout.analysis / "report.md", markdown.render(analysis, captions, facts), sync=False)
     write_text(layout.report, report.render(analysis, pictures, facts), sync=False)

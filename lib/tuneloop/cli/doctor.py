@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tuneloop.cli.output import Json, say, write_json
+from tuneloop.cli.output import Json, say, say_checks, write_json
 
 _MISSING = 3
 
@@ -40,10 +40,7 @@ def doctor(
         raise typer.Exit(code)
     for section in sections:
         say(section.title)
-        for item in section.checks:
-            say(f"  {'ok   ' if item.ok else 'fault'}  {item.message}")
-            if item.hint and not item.ok:
-                say(f"         {item.hint}")
+        say_checks(section.checks)
     faults = sum(not item.ok for section in sections for item in section.checks)
     say(f"\n{'all is well' if not faults else f'{faults} fault' + ('' if faults == 1 else 's')}")
     raise typer.Exit(code)

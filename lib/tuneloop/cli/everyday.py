@@ -1,5 +1,6 @@
 """`status`, `config`: plain everyday words that only read."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from tuneloop.documents.shell import typed
 if TYPE_CHECKING:
     from tuneloop.experiment.read import Experiment
     from tuneloop.jobs.board import Board
+    from tuneloop.jobs.executors.fleet import Fleet
 
 
 def register(app: typer.Typer) -> None:
@@ -34,11 +36,11 @@ def status(
     if folder is None:
         _all(as_json=as_json, everything=everything)
         return
-    experiment, board, alive = _read(folder)
+    experiment, board, fleet = _read(folder)
     if as_json:
-        write_json(_data(experiment, board, alive=alive), whole=everything)
+        write_json(_data(experiment, board, fleet), whole=everything)
         return
-    _show_board(experiment, board, alive=alive)
+    _show_board(experiment, board, fleet)
     _show_failures(experiment, board)
 
 
@@ -61,9 +63,9 @@ def config(as_json: Json = False) -> None:
 
 def show_end(folder: Folder, code: int, *, as_json: bool, everything: bool) -> None:
     """Say how a followed experiment stands: its counts, what failed and why, and where the report is."""
-    experiment, board, alive = _read(folder)
+    experiment, board, fleet = _read(folder)
     if as_json:
-        write_json(_data(experiment, board, alive=alive) | {"exit": code}, whole=everything)
+        write_json(_data(experiment, board, fleet) | {"exit": code}, whole=everything)
         return
     say(_counts(board))
     _show_failures(experiment, board)
@@ -71,7 +73,7 @@ def show_end(folder: Folder, code: int, *, as_json: bool, everything: bool) -> N
         say(f"report: {experiment.layout.report}")
 
 
-def _read(folder: Path) -> "tuple[Experiment, Board, bool]":
+def _read(folder: Path) -> "tuple[Experiment, Board, Fleet]":
     from tuneloop.experiment.read import read_experiment
     from tuneloop.jobs.board import read_board
     from tuneloop.jobs.going import remember_going
@@ -81,10 +83,10 @@ def _read(folder: Path) -> "tuple[Experiment, Board, bool]":
     fleet = Crew(experiment).fleet()
     board = read_board(experiment, fleet)
     remember_going(experiment.layout, board)
-    return experiment, board, fleet.alive(board.clusters)
+    return experiment, board, fleet
 
 
-def _data(experiment: "Experiment", board: "Board", *, alive: bool) -> dict[str, Any]:
+def _data(experiment: "Experiment", board: "Board", fleet: "Fleet") -> dict[str, Any]:
     from tuneloop.jobs.failures import failures
     from tuneloop.loop.status import status_data
 
@@ -92,17 +94,20 @@ def _data(experiment: "Experiment", board: "Board", *, alive: bool) -> dict[str,
         {"key": item.key, "reason": item.reason, "cause": item.cause, "hint": item.hint, "log": item.log}
         for item in failures(experiment.layout, board)
     ]
-    return status_data(experiment, board, runner_alive=alive) | {"failures": failed}
+    return status_data(experiment, board, fleet) | {"failures": failed}
 
 
-def _show_board(experiment: "Experiment", board: "Board", *, alive: bool) -> None:
-    from tuneloop.loop.status import job_data
+def _show_board(experiment: "Experiment", board: "Board", fleet: "Fleet") -> None:
+    from tuneloop.loop.status import job_data, runner, who_runs
 
-    say(f"{experiment.design.name}: {_counts(board)}; the runner {'is running' if alive else 'is not running'}")
-    rows = [_row(job_data(item)) for item in board.states.values()]
-    if rows:
-        say(table(["job", "state", "progress", "attempts", "started", "ended"], rows))
-    if board.going and not alive:
+    said = [_counts(board), *who_runs(board, fleet, time.time())]
+    say(f"{experiment.design.name}: {'; '.join(said)}")
+    jobs = [job_data(item, board.native(item)) for item in board.states.values()]
+    ids = any(job["native"] for job in jobs)
+    header = ["job", "state", "progress", "attempts", "started", "ended", *(["on the cluster"] if ids else [])]
+    if jobs:
+        say(table(header, [_row(job)[: len(header)] for job in jobs]))
+    if board.going and runner(board, fleet) == "stopped":
         say(f"hint: `tuneloop run-experiment {typed(experiment.layout.folder)}` goes on where it was")
 
 
@@ -113,7 +118,9 @@ def _row(job: dict[str, Any]) -> list[str]:
     if live and live["step"] is not None:
         loss = f" loss {live['loss']:.3f}" if isinstance(live["loss"], int | float) else ""
         shown = f"{live['step']}/{live['steps'] or '?'}{loss}"
-    return [job["key"], state, shown, str(job["attempts"]), (job["started"] or "")[11:19], (job["ended"] or "")[11:19]]
+    times = [(job[name] or "")[11:19] for name in ("started", "ended")]
+    native = f"{job['cluster']} {job['native']}" if job["native"] else ""
+    return [job["key"], state, shown, str(job["attempts"]), *times, native]
 
 
 def _show_failures(experiment: "Experiment", board: "Board") -> None:

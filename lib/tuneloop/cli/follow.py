@@ -1,19 +1,21 @@
 """Following an experiment: live bars on a terminal, plain lines otherwise. Ending a follower ends nothing."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tuneloop.cli.output import note
 from tuneloop.experiment.read import read_experiment
 from tuneloop.experiment.work import JobKey
+from tuneloop.jobs.answers import News
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.facts import Facts, progress
 from tuneloop.jobs.state import ENDED, JobStatus
 from tuneloop.jobs.tables import counts
 from tuneloop.loop.orders import Crew
 from tuneloop.loop.run import outcome, refuse_stopped, refuse_unstarted
+from tuneloop.loop.status import heard
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -30,10 +32,12 @@ def follow(folder: Path, timeout: float | None, *, live: bool, quiet: bool = Fal
     facts = Facts(experiment.layout)
     began = time.monotonic()
     view = _Bars() if live else _Lines(quiet=quiet)
+    silence = _Silence()
     with view:
         while True:
             board = read_board(experiment, fleet, facts)
             view.show(board)
+            silence.tell(fleet.news(board.watched), view.say)
             code = outcome(board)
             if code is not None:
                 refuse_unstarted(experiment, board)
@@ -44,6 +48,19 @@ def follow(folder: Path, timeout: float | None, *, live: bool, quiet: bool = Fal
             if waited > _SETTLE_S:
                 refuse_stopped(experiment, board, fleet)
             time.sleep(_POLL_S)
+
+
+class _Silence:
+    """Tells once when a cluster stops answering, and when it answers again: nothing that is shown changes meanwhile."""
+
+    def __init__(self) -> None:
+        self.silent: set[str] = set()
+
+    def tell(self, found: Mapping[str, News], say: Callable[[str], None]) -> None:
+        for cluster, news in found.items():
+            if bool(news.silent) != (cluster in self.silent):
+                say(heard(cluster, news, time.time()))
+                self.silent ^= {cluster}
 
 
 class _Lines:
@@ -58,6 +75,10 @@ class _Lines:
 
     def __exit__(self, *_: object) -> None:
         return
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            note(text)
 
     def show(self, board: Board) -> None:
         now = {key: status.state for key, status in board.states.items()}
@@ -92,6 +113,9 @@ class _Bars:
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
+
+    def say(self, text: str) -> None:
+        self.progress.console.print(text, markup=False, highlight=False)
 
     def show(self, board: Board) -> None:
         ended = sum(status.state in ENDED for status in board.states.values())

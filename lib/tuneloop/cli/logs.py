@@ -66,7 +66,8 @@ def logs(
         write_json(data, whole=everything)
         return
     if log is None or not log.is_file():
-        note(f"{status.key} is {status.state} and has printed nothing")
+        why = f" ({status.reason})" if status.reason else ""
+        note(f"{status.key} is {status.state}{why} and has printed nothing")
     for line in shown:
         say(line)
 

@@ -7,7 +7,21 @@ from typing import Any
 
 import typer
 
-from tuneloop.cli import analyze, create, data, design, doctor, everyday, keep, logs, models, run, scaffold, skills
+from tuneloop.cli import (
+    analyze,
+    cluster,
+    create,
+    data,
+    design,
+    doctor,
+    everyday,
+    keep,
+    logs,
+    models,
+    run,
+    scaffold,
+    skills,
+)
 from tuneloop.cli.output import say, write_error
 from tuneloop.documents.errors import Problem, TuneloopError
 from tuneloop.documents.files import input_error
@@ -24,7 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 1 the work failed; 2 bad input; 3 something is missing; 4 held by another; 5 going.",
 )
-for group in (design, data, create, scaffold, run, analyze, everyday, logs, models, keep, doctor, skills):
+for group in (design, data, create, scaffold, run, analyze, everyday, logs, models, keep, doctor, cluster, skills):
     group.register(app)
 
 

@@ -5,11 +5,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tuneloop.documents.errors import Problem
+
+if TYPE_CHECKING:
+    from tuneloop.experiment.work import Check
 
 MOST_JSON = 20_000  # bytes; more than that costs an agent its context
 
@@ -50,6 +53,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     )
+
+
+def say_checks(checks: "Sequence[Check]") -> None:
+    """Print one line a check, and below a fault what mends it."""
+    for item in checks:
+        say(f"  {'ok   ' if item.ok else 'fault'}  {item.message}")
+        if item.hint and not item.ok:
+            say(f"         {item.hint}")
 
 
 def _shortened(value: Mapping[str, Any]) -> dict[str, Any]:

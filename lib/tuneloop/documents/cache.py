@@ -54,5 +54,10 @@ def links_lock(linked: Path) -> Path:
     return folder() / "locks" / f"links-{_key(linked)}"
 
 
+def config_lock(file: Path) -> Path:
+    """Return the lock of whoever changes a configuration file."""
+    return folder() / "locks" / f"config-{_key(file)}"
+
+
 def _key(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]

@@ -4,76 +4,21 @@ The presence of `tuneloop.yaml` marks a project. Nothing else reads these files.
 """
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
-from tuneloop.documents.errors import MissingError, did_you_mean
+from tuneloop.documents.errors import MissingError, Problems, did_you_mean
 from tuneloop.documents.files import read_text, user_path
+from tuneloop.documents.profile import Profile, ProfileName, contradictions
 from tuneloop.documents.schema import Schema, validate
 from tuneloop.documents.yamltext import lines_of, load_yaml
 
 PROJECT_FILE = "tuneloop.yaml"
-
-
-class Limits(Schema):
-    """What a site allows, as far as a profile knows."""
-
-    array: int = Field(default=1000, ge=1, description="jobs in one array; SLURM's own default allows 1,000")
-    jobs: int | None = Field(default=None, ge=1, description="jobs of one user in the queue at once")
-    running: int | None = Field(default=None, ge=1, description="jobs of one array that run at once")
-    minutes: int | None = Field(default=None, ge=1, description="the longest time limit of a job")
-
-
-class Prices(Schema):
-    """What an hour costs, for the estimate of a plan."""
-
-    gpu_hour: float = Field(default=0, ge=0)
-    cpu_hour: float = Field(default=0, ge=0)
-    currency: str = ""
-
-
-class Mail(Schema):
-    """The scheduler's own mail."""
-
-    to: str
-    on: list[Literal["end", "fail", "begin", "requeue", "time-limit-80"]] = ["end", "fail"]
-
-
-class Profile(Schema):
-    """A cluster profile: where and with what a site runs jobs."""
-
-    executor: Literal["local", "slurm"] = "local"
-    slots: int | None = Field(
-        default=None, ge=1, description="local: jobs at once; default one per GPU, else one per core up to 4"
-    )
-    python: str | dict[str, str] | None = Field(
-        default=None, description="the work environment's interpreter: one for all workers, or one per worker"
-    )
-    account: str | None = None
-    partition: str | None = None
-    qos: str | None = None
-    constraint: str | None = Field(default=None, description="features that a node must have")
-    gpus: int = Field(default=0, ge=0, description="GPUs in a node; 0 for jobs of the processor alone")
-    gpu_type: str | None = Field(default=None, description="as the site calls it in `--gpus-per-node=TYPE:N`")
-    cpus: int = Field(default=4, ge=1, description="processors of a job")
-    memory_mb: int | None = Field(default=None, ge=1, description="memory of a job in each node; else as estimated")
-    modules: list[str] = Field(default=[], description="loaded before a job starts")
-    source: list[str] = Field(default=[], description="shell files that are read before a job starts")
-    environment: dict[str, str] = Field(default={}, description="variables of every job; never secrets")
-    ssh: str | None = Field(default=None, description="the host to reach the cluster by, as OpenSSH knows it")
-    ssh_config: str | None = Field(default=None, description="an OpenSSH configuration of its own")
-    scratch: str | None = Field(default=None, description="over SSH: the folder there that holds the experiments")
-    models: str | None = Field(default=None, description="over SSH: a folder there with models that need no copying")
-    limits: Limits = Limits()
-    prices: Prices = Prices()
-    mail: Mail | None = None
-    signal_s: int = Field(default=120, ge=1, description="seconds before the time limit at which a job saves and ends")
-
-    def interpreter(self, worker: str) -> str | None:
-        return self.python.get(worker) if isinstance(self.python, dict) else self.python
+Lines = Mapping[tuple[str | int, ...], int]
 
 
 class Experiments(Schema):
@@ -83,7 +28,7 @@ class Experiments(Schema):
 
 
 class Config(Schema):
-    clusters: dict[str, Profile] = {}
+    clusters: dict[ProfileName, Profile] = {}
     experiments: Experiments = Experiments()
 
 
@@ -101,6 +46,7 @@ class Configuration:
     config: Config
     origins: tuple[Origin, ...]
     root: Path
+    written: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the profiles that each file names
 
     def profile(self, name: str) -> Profile:
         """Return a cluster profile. Raises MissingError with the known names."""
@@ -110,6 +56,16 @@ class Configuration:
             return Profile()
         known = sorted({"local", *self.config.clusters})
         raise MissingError(f"no cluster profile `{name}`", hint=did_you_mean(name, known))
+
+    def files_of(self, name: str) -> list[str]:
+        """Return the files that name a profile, the user's first; none for `local` where nobody wrote one."""
+        return [file for file, names in self.written.items() if name in names]
+
+
+def user_file() -> Path:
+    """Return the user's own configuration; it need not exist."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "tuneloop" / "config.yaml"
 
 
 def find_project(start: Path) -> Path | None:
@@ -121,25 +77,44 @@ def find_project(start: Path) -> Path | None:
 def load(start: Path) -> Configuration:
     """Return the configuration that holds in the folder `start`. Raises InputError with every fault of a file."""
     project = find_project(start)
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    files = [Path(base) / "tuneloop" / "config.yaml"]
+    files = [user_file()]
     if project is not None:
         files.append(project / PROJECT_FILE)
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
+    lines: dict[str, Lines] = {}
+    written: dict[str, frozenset[str]] = {}
     root = project or start
     for file in files:
         if not file.is_file():
             continue
         text = read_text(file)
         value = load_yaml(text, file) or {}
-        read = validate(Config, value, file, lines_of(text))
+        lines[str(file)] = lines_of(text)
+        read = validate(Config, value, file, lines[str(file)])
+        written[str(file)] = frozenset(read.clusters)
         _merge(merged, value, origin, str(file))
         if "experiments" in value:
             root = file.parent / user_path(read.experiments.root)
     config = validate(Config, merged)
+    _refuse_contradictions(config, origin, lines)
     origins = [Origin(key, item, origin.get(key, "default")) for key, item in _flat(config.model_dump())]
-    return Configuration(config, tuple(origins), root)
+    return Configuration(config, tuple(origins), root, written)
+
+
+def _refuse_contradictions(config: Config, origin: Mapping[str, str], lines: Mapping[str, Lines]) -> None:
+    """Raise InputError for keys that do not go together, each at the line of the file that wrote it last."""
+    problems = Problems()
+    for name, profile in config.clusters.items():
+        for fault in contradictions(name, profile):
+            above = f"clusters.{name}"
+            key = f"{above}.{fault.key}"
+            file = next((origin[leaf] for leaf in origin if f"{leaf}.".startswith(f"{key}.")), None)
+            line = lines[file].get(("clusters", name, fault.key)) if file else None
+            problems.add(
+                f"`{key}`: {fault.message}", source=Path(file) if file else None, line=line, key=key, hint=fault.hint
+            )
+    problems.raise_if_any()
 
 
 def _merge(into: dict[str, Any], new: dict[str, Any], origin: dict[str, str], source: str, prefix: str = "") -> None:
@@ -159,3 +134,16 @@ def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         path = f"{prefix}{key}"
         found += _flat(item, f"{path}.") if isinstance(item, dict) and item else [(path, item)]
     return found
+
+
+__all__ = [
+    "PROJECT_FILE",
+    "Config",
+    "Configuration",
+    "Experiments",
+    "Origin",
+    "Profile",
+    "find_project",
+    "load",
+    "user_file",
+]

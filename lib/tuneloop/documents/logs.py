@@ -16,6 +16,11 @@ def timestamp_ms() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def utc(at: float) -> str:
+    """Return seconds since 1970 as a timestamp."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def seconds(time: str) -> float:
     """Return a timestamp as seconds since 1970."""
     return datetime.fromisoformat(time).timestamp()

@@ -128,6 +128,10 @@ class Layout:
     def submissions(self) -> Path:
         return self.internal / "submissions"
 
+    def submission_output(self, token: str, task: int | None) -> Path:
+        """What a job that a scheduler started printed before its attempt began."""
+        return self.submissions / (f"{token}.out" if task is None else f"{token}_{task}.out")
+
     @property
     def jobs(self) -> Path:
         """The folder of scaffolded jobs, one file a worker."""

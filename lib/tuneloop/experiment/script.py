@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from tuneloop.documents.errors import InputError
 from tuneloop.documents.shell import quote
 from tuneloop.experiment.work import JobKey, Machine, Shape, Site
 
@@ -56,7 +57,17 @@ def directives(name: str, shape: Shape, site: Site) -> list[str]:
         **({"gpus-per-node": f"{site.gpu_type}:{shape.gpus}" if site.gpu_type else shape.gpus} if shape.gpus else {}),
         **site.options,
     }
-    return [f"--{option}={quote(value)}" for option, value in options.items()]
+    return [directive(option, value) for option, value in options.items()]
+
+
+def directive(option: str, value: object = None) -> str:
+    """Return an option for an `#SBATCH` line. Raises InputError for what sbatch would change on its way."""
+    if value is None:
+        return f"--{option}"
+    if "\\" in str(value):
+        hint = "take it out of the cluster's profile"
+        raise InputError(f"sbatch drops the backslash of {str(value)!r} in --{option}", hint=hint)
+    return f"--{option}={quote(value)}"
 
 
 def slurm_time(minutes: int) -> str:

@@ -38,6 +38,11 @@ def run_of(key: JobKey) -> str | None:
     return None if key == COLLECT else key.split("/")[1]
 
 
+def log_name(key: JobKey, worker: str) -> str:
+    """Return the name of the log in which the beginning and the end of a job stand."""
+    return "run-experiment" if key == COLLECT else f"run-{worker}"
+
+
 def evaluated_epoch(key: JobKey) -> int | None:
     """Return the epoch that a job evaluates, or None for the base model, a given checkpoint or another kind of job."""
     return int(key.split("/")[2][1:]) if evaluation_of(key) and key.split("/")[2] != "base" else None
@@ -128,11 +133,20 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Usage:
-    """What an attempt used: seconds, seconds of CPU, MB of resident memory at the peak."""
+    """What an attempt used: seconds, seconds of CPU, MB of memory of all its processes at the peak."""
 
     wall_s: float
     cpu_s: float
     peak_memory_mb: float
+    cpus: int | None = None  # that it had
+    gpus: int = 0
+    gpu_use: float | None = None  # the mean share of time that they worked
+    gpu_memory_mb: float | None = None  # of the fullest one, at the peak
+
+    @property
+    def cpu_use(self) -> float | None:
+        """The mean share of its CPUs that it used."""
+        return self.cpu_s / (self.wall_s * self.cpus) if self.cpus and self.wall_s else None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ nothing, and spend no budget. Who wants to be asked denies them in the client's 
 from __future__ import annotations
 
 READING = (
+    "cluster list",
     "config",
     "doctor",
     "explain",
@@ -20,13 +21,14 @@ READING = (
     "status",
     "wait",
 )
-SUBMITTING = ("retry", "run-experiment", "run-inspect", "run-torchtune")
+SUBMITTING = ("cluster check", "retry", "run-experiment", "run-inspect", "run-torchtune")
 CANCELLING = ("cancel",)
 DELETING = ("clean",)
 WRITING = (
     "analyze-experiment",
     "archive",
     "check-experiment",
+    "cluster add",
     "create-inspect-task",
     "design-experiment",
     "export",
@@ -39,7 +41,7 @@ WRITING = (
     "skills unlink",
     "split",
 )
-GROUPS = frozenset({"skills"})  # whose second word is the command
+GROUPS = frozenset({"cluster", "skills"})  # whose second word is the command
 
 REPLACE = "--replace"  # makes a writing command set aside or write over what was there
 # What makes a command a reading one, unless it is the value of the option before it.

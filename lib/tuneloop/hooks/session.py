@@ -1,6 +1,6 @@
 """When a session begins: which experiments of this project are going, and what to type next.
 
-It reads what the runners wrote about their experiments and looks at no other folder.
+It reads what runners and commands wrote about their experiments, looks at no other folder and asks no cluster.
 """
 
 from __future__ import annotations
@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from tuneloop.documents import cache
 from tuneloop.documents.locks import is_held
-from tuneloop.hooks.words import shown
+from tuneloop.hooks.words import ago, shown
 
 MOST = 399  # characters that a session's beginning is told at most
 _NAME = 60
+_CLUSTER = 20
 _MOST_FILES = 500  # the newest ones: a folder of the cache is not searched for ever
 _PLAIN = re.compile(r"[\w./@+-]{1,60}\Z", re.ASCII)  # a path that can be typed as it is
 Said = Mapping[str, object]
@@ -31,7 +34,7 @@ def answer(event: Mapping[str, object]) -> Said | None:
 
 def summary(project: Path) -> str:
     """Return what goes on under a folder, in at most MOST characters; nothing where nothing does."""
-    told = [_words(folder, counts, going=going, project=project) for folder, counts, going in _going(project)]
+    told = [_words(entry, project) for entry in _going(project)]
     if not told:
         return ""
     end = " `tuneloop status EXP` says more."
@@ -43,27 +46,41 @@ def summary(project: Path) -> str:
     return f"Tuneloop: {len(told)} experiments are going.{end}"
 
 
-def _words(folder: Path, counts: Mapping[str, int], *, going: bool, project: Path) -> str:
-    place = os.path.relpath(folder, project)
+class _Entry(NamedTuple):
+    """What was remembered of an experiment with jobs left."""
+
+    folder: Path
+    counts: dict[str, int]
+    alive: bool  # a runner of this machine has it
+    clusters: str  # whose schedulers have jobs of it
+    time: float  # when that was so, in seconds since 1970
+
+
+def _words(entry: _Entry, project: Path) -> str:
+    place = os.path.relpath(entry.folder, project)
     name = shown(place, _NAME) if place != "." else "this folder"
-    said = ", ".join(f"{number} {state}" for state, number in counts.items())
-    if going:
+    said = ", ".join(f"{number} {state}" for state, number in entry.counts.items())
+    if entry.clusters:
+        return f"{name}: {said}, on {entry.clusters} as of {ago(time.time() - entry.time)}"
+    if entry.alive:
         return f"{name}: {said}"
     again = f"`tuneloop run-experiment {place}` goes on" if _PLAIN.match(place) else "`run-experiment` goes on"
     return f"{name} has stopped: {said}; {again}"
 
 
-def _going(project: Path) -> Iterator[tuple[Path, dict[str, int], bool]]:
-    """Yield the folder, the counts of jobs and whether a runner lives, of each experiment with jobs left."""
+def _going(project: Path) -> Iterator[_Entry]:
+    """Yield what is remembered of each experiment with jobs left."""
     for path in _newest(cache.status_folder()):
         try:
             value = json.loads(path.read_bytes())
             folder, lock = Path(value["experiment"]), Path(value["lock"])
             counts = {shown(state, 20): int(number) for state, number in value["counts"].items()}
+            clusters = " and ".join(shown(name, _CLUSTER) for name in value.get("clusters", ()))
+            written = float(value.get("time", 0))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         if project in (folder, *folder.parents) and folder.is_dir():
-            yield folder, counts, _alive(folder / lock)
+            yield _Entry(folder, counts, _alive(folder / lock), clusters, written)
 
 
 def _newest(folder: Path) -> list[Path]:

@@ -9,3 +9,11 @@ class Answer(NamedTuple):
     state: State
     reason: str
     final: bool  # the scheduler will not change its mind by itself
+
+
+class News(NamedTuple):
+    """How good the last answers of a scheduler are. Times are seconds since 1970."""
+
+    taken: float | None = None  # when it last answered
+    due: float = 0  # when it is worth asking again
+    silent: str = ""  # what came instead of an answer when it was last asked

@@ -25,9 +25,10 @@ class After(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """1..n jobs of one shape; n > 1 is an array whose task `tasks[i]` runs `scripts[i]`."""
+    """1..n jobs of one worker and shape; n > 1 is an array whose task `tasks[i]` runs `scripts[i]`."""
 
     token: Token
+    worker: str
     shape: Shape
     keys: tuple[JobKey, ...]
     scripts: tuple[str, ...]
@@ -67,13 +68,14 @@ def _groups(specs: Sequence[JobSpec], largest: int, places: Places) -> Iterator[
         groups.setdefault(_alike(spec, places), []).append(spec)
     for group in groups.values():
         parents = [_places(spec, places) for spec in group]
-        each = len(group) > 1 and len(parents[0]) == 1
+        each = len(group) > 1 and len(parents[0]) == 1 and len({parent[0][1].task for parent in parents}) > 1
         for start in range(0, len(group), largest):
             chunk = group[start : start + largest]
             tasks = tuple(_places(spec, places)[0][1].task for spec in chunk) if each else tuple(range(len(chunk)))
             after = (After(parents[0][0][1].token, "each"),) if each else tuple(_after(chunk[0], places))
             yield Batch(
                 Token(secrets.token_hex(5)),
+                chunk[0].worker,
                 chunk[0].shape,
                 tuple(spec.key for spec in chunk),
                 tuple(spec.script for spec in chunk),
@@ -87,10 +89,14 @@ def _alike(spec: JobSpec, places: Places) -> object:
     parents = _places(spec, places)
     if not parents:
         return spec.worker, spec.shape
-    if len(parents) == 1 and parents[0][0] == "ok":
-        # The rest of the key tells the evaluation: two of one training cannot be the same task of an array.
-        return spec.worker, spec.shape, parents[0][1].token, *spec.key.split("/")[2:]
-    return spec.key
+    if len(parents) > 1 or parents[0][0] != "ok":
+        return spec.key
+    place = parents[0][1]
+    if any(need.experiment is not None for need in spec.needs):
+        # Many may start from one checkpoint: they are tasks of their own, and all wait for the same one.
+        return spec.worker, spec.shape, place
+    # The rest of the key tells the evaluation: two of one training cannot be the same task of an array.
+    return spec.worker, spec.shape, place.token, *spec.key.split("/")[2:]
 
 
 def _after(spec: JobSpec, places: Places) -> Iterator[After]:

@@ -26,10 +26,20 @@ class Board:
     outdated: frozenset[JobKey]  # jobs that the design no longer stands for as they were scaffolded
     missing: frozenset[JobKey]  # jobs that the design stands for and a later scaffold would add
     elsewhere: Mapping[Need, JobStatus]  # jobs of other experiments that some of these need
+    scheduled: frozenset[str] = frozenset()  # the clusters with a scheduler that jobs were handed over to
 
     @property
     def going(self) -> list[JobStatus]:
         return [status for status in self.states.values() if status.state in GOING]
+
+    @property
+    def watched(self) -> list[str]:
+        """The clusters whose schedulers have the jobs that go."""
+        return sorted({status.native.cluster for status in self.going if status.native} & self.scheduled)
+
+    def native(self, status: JobStatus) -> Native | None:
+        """Return what a scheduler calls a job; the ids of our own runner say nothing to anybody."""
+        return status.native if status.native and status.native.cluster in self.scheduled else None
 
     @property
     def clusters(self) -> list[str]:
@@ -72,10 +82,11 @@ def read_board(
         elsewhere=elsewhere,
         scheduled=scheduled,
         answers=answers,
+        taken={name: news.taken for name, news in fleet.news(scheduled).items() if news.taken is not None},
     )
     # A worker that was never asked to scaffold lacks nothing.
     missing = {key for key, backend in expected.items() if backend in stored and key not in found}
-    return Board(specs, found, intent, outdated, frozenset(missing), elsewhere)
+    return Board(specs, found, intent, outdated, frozenset(missing), elsewhere, scheduled)
 
 
 def _asked(

@@ -21,15 +21,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 from tuneloop.documents.files import create_json
 from tuneloop.documents.locks import hold_for_life
-from tuneloop.documents.logs import timestamp_ms
+from tuneloop.documents.logs import EventLog, timestamp_ms
+from tuneloop.jobs.meter import Meter
 from tuneloop.jobs.orphans import GRACE_S, adopt_orphans, end_the_rest
 
 TAKEN = 4
+_SIGNAL = 128  # added to the number of the signal that ended a script
+_NAMES = ("TUNELOOP_KEY", "TUNELOOP_LOG")  # what a cluster's wrapper calls the job, and its log
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"attempt {token}.{restart} is already claimed\n")
         return TAKEN
     _redirect(Path(arguments.log.replace("{id}", identity)))
-    return run(attempt, arguments.command, arguments.digest)
+    _tell("running" if restart == 0 else f"running restart {restart}")
+    code = run(attempt, arguments.command, arguments.digest)
+    _tell(_outcome(attempt, code))
+    return code
 
 
 def claim(attempts: Path, name: str, start: dict[str, object]) -> Path | None:
@@ -89,6 +96,9 @@ def run(attempt: Path, command: Sequence[str], digest: str) -> int:
     """Run the command inside the attempt and write what became of it; return its exit code (128 + n for signal n)."""
     began = time.monotonic()
     environment = os.environ | {"TUNELOOP_ATTEMPT": str(attempt), "TUNELOOP_DIGEST": digest}
+    # A job that this one starts must not speak in its name.
+    environment = {name: value for name, value in environment.items() if name not in _NAMES}
+    meter = Meter(attempt)
     asked, group = _forward_signals()
     adopt_orphans()
     # A group of its own: an asked-for end must reach the tool, which bash would make wait.
@@ -97,17 +107,18 @@ def run(attempt: Path, command: Sequence[str], digest: str) -> int:
     create_json(attempt / "group.json", {"group": child.pid})
     if asked:
         _signal_group(child.pid, signal.SIGTERM)
-    code = _wait(child, asked)
+    code = _wait(child, asked, meter)
+    meter.end()
     end_the_rest(told=child.pid if asked else None)
     if code < 0:
-        code = 128 - code
+        code = _SIGNAL - code
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     create_json(
         attempt / "usage.json",
         {
             "wall_s": round(time.monotonic() - began, 3),
             "cpu_s": round(used.ru_utime + used.ru_stime, 3),
-            "peak_memory_mb": round(used.ru_maxrss / 1024, 1),  # Linux counts it in KiB
+            **meter.figures(largest_mb=used.ru_maxrss / 1024),  # Linux counts it in KiB
         },
     )
     create_json(attempt / "exit.json", {"code": code, "time": timestamp_ms(), "signal": asked[-1] if asked else None})
@@ -129,12 +140,12 @@ def _forward_signals() -> tuple[list[int], list[int]]:
     return asked, groups
 
 
-def _wait(child: subprocess.Popen[bytes], asked: list[int]) -> int:
+def _wait(child: subprocess.Popen[bytes], asked: list[int], meter: Meter) -> int:
     while not asked:
         try:
             return child.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
-            continue
+            meter.look(time.monotonic())
     try:
         return child.wait(timeout=GRACE_S)
     except subprocess.TimeoutExpired:
@@ -147,6 +158,26 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
     except ProcessLookupError:
         return
+
+
+def _tell(text: str) -> None:
+    """Add a line to the log of the job's worker, as the local runner does: on a cluster there is none."""
+    key, log = (os.environ.get(name) for name in _NAMES)
+    if key and log:
+        with suppress(OSError):
+            EventLog(Path(log).parent, Path(log).stem).event(f"{key} {text}")
+
+
+def _outcome(attempt: Path, code: int) -> str:
+    """Return how the script ended, in the words of the states; one that a signal ended may start again."""
+    if code == 0:
+        return "done"
+    if code > _SIGNAL:
+        return f"ended by signal {code - _SIGNAL}"
+    reason = f"exit code {code}"
+    with suppress(OSError, ValueError, KeyError):
+        reason = json.loads((attempt / "verified.json").read_text())["reason"] or reason
+    return f"failed {reason}"
 
 
 def _redirect(log: Path) -> None:

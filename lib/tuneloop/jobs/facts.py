@@ -32,6 +32,7 @@ class Attempt:
     group: int | None  # the process group of the job itself, where it may still live
     gpu: str | None  # the devices it was given
     alive: bool
+    host: str = ""
     code: int | None = None
     ended: str | None = None
     verdict: Verdict | None = None
@@ -40,7 +41,8 @@ class Attempt:
     def usage(self) -> Usage | None:
         """What it used; read when somebody asks, since `status` of a thousand runs does not."""
         data = _json(f"{self.path}/usage.json")
-        return None if data is None else Usage(data["wall_s"], data["cpu_s"], data["peak_memory_mb"])
+        known = Usage.__dataclass_fields__
+        return None if data is None else Usage(**{name: value for name, value in data.items() if name in known})
 
     @property
     def verified(self) -> bool:
@@ -91,6 +93,7 @@ class Facts:
             group=group,
             gpu=start.get("gpu"),
             alive=alive and end is None,
+            host=start.get("host", ""),
             code=None if end is None else end["code"],
             ended=None if end is None else end["time"],
             verdict=_verdict(_json(f"{path}/verified.json")),

@@ -37,8 +37,21 @@ def failures(layout: Layout, board: Board) -> list[Failure]:
     ]
 
 
+def output_of(layout: Layout, spec: JobSpec, status: JobStatus) -> Path | None:
+    """Return where it stands what a job printed last, None before it began.
+
+    What goes wrong on a cluster before the script claims its attempt, as in the site's own set-up, is printed
+    beside the submission.
+    """
+    if status.token and status.native and (status.last is None or status.last.token != status.token):
+        early = layout.submission_output(status.token, status.native.task)
+        if early.is_file() and early.stat().st_size:
+            return early
+    return None if status.last is None else layout.folder / spec.log.replace("*", status.last.id)
+
+
 def _failure(layout: Layout, spec: JobSpec, status: JobStatus) -> Failure:
-    log = None if status.last is None else layout.folder / spec.log.replace("*", status.last.id)
+    log = output_of(layout, spec, status)
     lines = _last_lines(log)
     cause, hint = likely_cause(_evidence(spec, status, lines))
     if hint is not None:

@@ -1,6 +1,7 @@
 """What goes on in an experiment, remembered outside of it for the hook that tells a beginning session."""
 
 import contextlib
+import time
 
 from tuneloop.documents.cache import status_file
 from tuneloop.documents.errors import TuneloopError
@@ -21,6 +22,9 @@ def remember_going(layout: Layout, board: Board) -> None:
             "schema": "tuneloop.going/1",
             "experiment": str(layout.folder),
             "lock": layout.relative(layout.runner_lock),
+            # Nothing here tells whether a cluster's jobs go on: the time says how old this is.
+            "clusters": board.watched,
+            "time": time.time(),
             "counts": counts(board.states),
         }
         write_json(entry, value, sync=False)

@@ -9,3 +9,8 @@ class Native(NamedTuple):
     cluster: str
     id: str
     task: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The job as its scheduler's own commands take it: `12`, `12_3`."""
+        return self.id if self.task is None else f"{self.id}_{self.task}"

@@ -18,7 +18,7 @@ from tuneloop.documents.locks import exclusive
 from tuneloop.documents.logs import EventLog, timestamp, timestamp_ms
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import Experiment, read_experiment
-from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, evaluation_of
+from tuneloop.experiment.work import JobKey, JobSpec, evaluation_of, log_name
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.claim import record_unclaimed
 from tuneloop.jobs.executors.fleet import fleet_of
@@ -153,6 +153,7 @@ class Runner:
             "TUNELOOP_TOKEN": status.token or "",
             "TUNELOOP_ID": f"{status.token}_{status.index}",
             "TUNELOOP_RESTART": str(restart),
+            "TUNELOOP_CPUS": str(spec.shape.cpus),
         }
         gpus = ",".join(devices)
         if gpus:
@@ -192,8 +193,7 @@ class Runner:
             # The first round of a runner repeats what is long known.
             if not self.told and text.split()[0] not in ("queued", "running"):
                 continue
-            log = orchestration if key == COLLECT else EventLog(self.layout.folder, f"run-{workers[key]}")
-            log.event(f"{key} {text}")
+            EventLog(self.layout.folder, log_name(key, workers[key])).event(f"{key} {text}")
         if any(text.split()[0] in ENDED for text in news.values()):
             orchestration.event(", ".join(f"{number} {state}" for state, number in counts(board.states).items()))
 

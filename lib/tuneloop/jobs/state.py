@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tuneloop.documents.errors import InputError
+from tuneloop.documents.logs import seconds
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State, Token
 from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.facts import Attempt
@@ -131,14 +132,17 @@ def states(
     elsewhere: Mapping[Need, JobStatus] | None = None,
     scheduled: Collection[str] = (),
     answers: Mapping[Native, Answer] | None = None,
+    taken: Mapping[str, float] | None = None,
 ) -> dict[JobKey, JobStatus]:
     """Return the state of every job.
 
     `retries` is how often a job whose process vanished starts again by itself; `outdated` names the jobs whose
     design changed after they were scaffolded; `elsewhere` holds the states of jobs of other experiments;
-    `scheduled` names the clusters whose scheduler has the word on its jobs, and `answers` what they say.
+    `scheduled` names the clusters whose scheduler has the word on its jobs, and `answers` what they say;
+    `taken` is when each of them said so, in seconds since 1970.
     """
     found: dict[JobKey, JobStatus] = {}
+    heard = _heard(specs, intent, facts, answers or {}, taken or {})
     by_key = {spec.key: spec for spec in specs}
 
     def needed(need: Need) -> JobStatus | None:
@@ -154,7 +158,7 @@ def states(
                 intent,
                 facts.get(spec.key, ()),
                 needs,
-                answers or {},
+                heard,
                 scheduled=scheduled,
                 retries=retries,
                 outdated=spec.key in outdated,
@@ -164,6 +168,30 @@ def states(
     for spec in specs:
         visit(spec)
     return found
+
+
+def _heard(
+    specs: Sequence[JobSpec],
+    intent: Intent,
+    facts: Mapping[JobKey, Sequence[Attempt]],
+    answers: Mapping[Native, Answer],
+    taken: Mapping[str, float],
+) -> dict[Native, Answer]:
+    """Return the answers without those that are old news, since the job itself has begun or ended after them.
+
+    An attempt that a lost node left behind began before its scheduler spoke of the next one. A final answer stays:
+    clocks of two machines differ, and nobody asks again.
+    """
+    heard = dict(answers)
+    for spec in specs:
+        native = intent.native_of(spec.key)
+        if native not in heard or heard[native].final or native.cluster not in taken:
+            continue
+        token, _ = intent.latest[spec.key]
+        own = [item for item in facts.get(spec.key, ()) if item.token == token]
+        if own and seconds(own[-1].ended or own[-1].started) > taken[native.cluster]:
+            del heard[native]
+    return heard
 
 
 def _state(
@@ -193,7 +221,9 @@ def _state(
     if any(attempt.verified and attempt.digest == spec.digest for attempt in attempts):
         return status("stale", "the design has changed since") if outdated else status("done")
     if answer is not None and not answer.final:
-        return status(answer.state, "asked to end" if asked else answer.reason)
+        # Which job it waits for is known here; its scheduler only says that there is one.
+        state, reason = _waiting(needs, 0) if answer.state == "waiting" else (answer.state, answer.reason)
+        return status(state, "asked to end" if asked else reason)
     if any(attempt.verified for attempt in attempts):
         if spec.key == COLLECT:
             return status("planned", "the report is older than the jobs")

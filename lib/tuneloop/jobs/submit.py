@@ -4,10 +4,11 @@ Two journal entries stand around every hand-over: `submitting` with a token that
 `submitted`. An entry left open by a crash is settled by asking the executor for the token.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tuneloop.documents.errors import FailedError, InputError
+from tuneloop.documents.errors import FailedError, InputError, MissingError
 from tuneloop.experiment.work import JobKey, JobSpec, Token
 from tuneloop.jobs.batches import After, Batch, Places, batches
 from tuneloop.jobs.executors import Order
@@ -53,6 +54,9 @@ def hand_over(journal: Journal, fleet: Fleet, decide: Callable[[], Decision], pl
             writer.append("submitting", token=batch.token, **entry)
             try:
                 native = executor.submit(batch, _orders(batch.after, natives))
+            except (InputError, MissingError) as error:  # found before the scheduler was asked
+                writer.append("refused", token=batch.token, reason=error.problems[0].message)
+                raise
             except FailedError as error:
                 reason = error.problems[0].message
                 writer.append("refused", token=batch.token, reason=reason)
@@ -90,7 +94,13 @@ def cancel(statuses: Sequence[JobStatus], fleet: Fleet) -> None:
 
 def _batches(decision: Decision, fleet: Fleet) -> list[Batch]:
     clusters = {spec.shape.cluster for spec in decision.specs}
-    largest = min((fleet.of(cluster).largest_array for cluster in clusters), default=1)
+    executors = [fleet.of(cluster) for cluster in clusters]
+    largest = min((executor.largest_array for executor in executors), default=1)
+    allowed = [executor.most_jobs for executor in executors if executor.most_jobs is not None]
+    if allowed:
+        # A scheduler takes an array whole or not at all: so many trainings that what follows from them fits, too.
+        chain = max(Counter(spec.run for spec in decision.specs if spec.run is not None).values(), default=1)
+        largest = max(1, min(largest, *(most // chain for most in allowed)))
     return batches(decision.specs, largest, decision.going)
 
 

@@ -37,7 +37,7 @@ _SECRETS = {
 }
 
 _FETCHERS = (
-    r"(?:\S*/)?(?:curl|wget|aria2c|axel|lynx|https?(?!:)|xh|fetch|iwr|irm|invoke-webrequest|invoke-restmethod)\b"
+    r"(?:\S*/)?(?:curl|wget|aria2c|axel|lynx|https?(?!:)|xh|iwr|irm|invoke-webrequest|invoke-restmethod)\b"
 )
 _SHELLS = r"(?:\S*/)?(?:\w{0,4}sh|python[\d.]*|perl|ruby|node|php|powershell|iex|invoke-expression)\b"
 _BEFORE = r"(?:(?:sudo|env|exec|command|nice|nohup|xargs|busybox|time)\s+(?:-\S+\s+|\w+=\S*\s+)*)*"

@@ -9,7 +9,7 @@ from tuneloop.documents.errors import InputError, Problem
 from tuneloop.documents.logs import EventLog
 from tuneloop.documents.shell import typed
 from tuneloop.experiment.read import Experiment
-from tuneloop.experiment.work import COLLECT, JobKey, Row, eval_key, run_of, train_key
+from tuneloop.experiment.work import COLLECT, JobKey, Row, Usage, eval_key, run_of, train_key
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.state import ENDED
 from tuneloop.jobs.summary import update_block
@@ -54,7 +54,7 @@ def analyze(experiment: Experiment) -> Analyzed:
         raise InputError(Problem("no job is done yet: there is nothing to analyze", layout.summary, hint=hint))
     states = {str(key): str(status.state) for key, status in board.states.items() if key != COLLECT} | _dropped(board)
     result = analysis.analyze(experiment, rows, states=states)
-    report = analysis.write(result, layout, _used(board))
+    report = analysis.write(result, layout, _used(board), _compute(board))
     summary = analysis.summary_table(result)
     update_block(layout, "results", f"{summary}\n\nReport: [{layout.relative(report)}]({layout.relative(report)})")
     refresh_status(layout, board)
@@ -71,6 +71,15 @@ def _used(board: Board) -> dict[str, dict[str, dict[str, Any]]]:
             verdicts[str(key)] = made[-1].facts
     kinds = ("generation", "scorers")
     return {key: {kind: facts[kind] for kind in kinds if facts.get(kind)} for key, facts in verdicts.items()}
+
+
+def _compute(board: Board) -> dict[str, list[Usage]]:
+    """Return what the attempts at each job used; collecting the results is no part of them."""
+    return {
+        str(key): [attempt.usage for attempt in status.attempts if attempt.usage is not None]
+        for key, status in board.states.items()
+        if key != COLLECT
+    }
 
 
 def _dropped(board: Board) -> dict[str, str]:

@@ -9,6 +9,7 @@ from tuneloop.documents.plain import Screen, last_drawn
 from tuneloop.documents.shell import typed
 from tuneloop.experiment.layout import Layout
 from tuneloop.jobs.board import Board
+from tuneloop.jobs.failures import output_of
 from tuneloop.jobs.state import JobStatus
 
 _READ = 1 << 20  # bytes of a log's end that the last lines are looked for in
@@ -17,9 +18,7 @@ _NAMED = 8  # jobs that an ambiguous word lists
 
 def log_of(layout: Layout, board: Board, status: JobStatus) -> Path | None:
     """Return the output of a job's latest attempt, None before its first one."""
-    if status.last is None:
-        return None
-    return layout.folder / board.spec(status.key).log.replace("*", status.last.id)
+    return output_of(layout, board.spec(status.key), status)
 
 
 def event_logs(layout: Layout) -> list[Path]:

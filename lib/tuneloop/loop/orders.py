@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tuneloop.experiment.store import all_specs, read_jobs
 from tuneloop.experiment.work import JobSpec, Machine, Usage
 from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.executors.local import cpus_per_job, gpu_count
-from tuneloop.jobs.facts import Facts
+from tuneloop.jobs.facts import Attempt, Facts
 from tuneloop.jobs.slurm.site import site_of
 from tuneloop.loop.placement import LOCAL, clusters_of, named_at, outside
 from tuneloop.workers import Order
@@ -129,14 +130,26 @@ class Crew:
         return ("evaluations", index, "backend")
 
     def _seen(self) -> Mapping[str, Usage]:
-        """Return what verified attempts of this experiment used, for estimates."""
-        specs = all_specs(read_jobs(self.experiment.layout))
-        found = {}
-        for key, attempts in Facts(self.experiment.layout).all(specs).items():
-            used = [item.usage for item in attempts if item.verified and item.usage is not None]
-            if used:
-                found[str(key)] = used[-1]
-        return found
+        """Return what the verified jobs of this experiment used, for estimates."""
+        facts = Facts(self.experiment.layout)
+        used = {str(spec.key): _used(facts.of(spec)) for spec in all_specs(read_jobs(self.experiment.layout))}
+        return {key: usage for key, usage in used.items() if usage is not None}
+
+
+def _used(attempts: Sequence[Attempt]) -> Usage | None:
+    """Return what the last verified attempt used, together with those that it took over from."""
+    verified = [item for item in attempts if item.verified and item.usage is not None]
+    if not verified:
+        return None
+    last = verified[-1]
+    parts = [item.usage for item in attempts if item.usage and (item.token, item.digest) == (last.token, last.digest)]
+    assert last.usage is not None
+    return replace(
+        last.usage,
+        wall_s=sum(part.wall_s for part in parts),
+        cpu_s=sum(part.cpu_s for part in parts),
+        peak_memory_mb=max(part.peak_memory_mb for part in parts),
+    )
 
 
 def _placed(experiment: Experiment, at: tuple[str | int, ...], error: MissingError) -> list[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from tuneloop_echo.training import BEHAVIOUR, inputs, subject, versions
@@ -48,15 +49,15 @@ class EchoEval:
         return Scaffolded(tuple(files), tuple(jobs))
 
     def estimate(self, order: Order) -> Mapping[JobKey, Estimate]:
+        from tuneloop.experiment.estimates import corrected
         from tuneloop.experiment.work import Estimate, eval_key
 
         result = {}
         for run, evaluation, epoch in _evaluations(order):
-            key = eval_key(run.name, epoch, evaluation.name)
-            used = order.seen.get(key)
-            seconds = float(evaluation.args.get("seconds", BEHAVIOUR["seconds"])) if used is None else used.wall_s
-            result[key] = Estimate(seconds, 64, 0.01, basis="`seconds` of the design" if used is None else "measured")
-        return result
+            seconds = float(evaluation.args.get("seconds", BEHAVIOUR["seconds"]))
+            cost = Estimate(seconds, 64, 0.01, basis="`seconds` of the design")
+            result[eval_key(run.name, epoch, evaluation.name)] = cost
+        return corrected(result, order.seen)
 
     def checks(self, order: Order) -> Sequence[Check]:
         from tuneloop.experiment.work import Check
@@ -130,7 +131,8 @@ def _job(
 ) -> tuple[JobSpec, list[File]]:
     from tuneloop.experiment.identity import digest
     from tuneloop.experiment.script import Script, render
-    from tuneloop.experiment.work import File, JobSpec, Shape, eval_key
+    from tuneloop.experiment.shapes import shape_of
+    from tuneloop.experiment.work import Estimate, File, JobSpec, eval_key
 
     folder = layout.run(run.name)
     model, identity, need = _subject(order, layout, run, epoch)
@@ -147,7 +149,8 @@ def _job(
         **behaviour,
     }
     script_path = folder.eval_script(evaluation.name, epoch)
-    shape = Shape(order.machine.cluster, cpus=1, memory_mb=64, minutes=int(behaviour["minutes"]))
+    asked = shape_of(Estimate(float(behaviour["seconds"]), 64, 0.0), order.machine, gpus=0)
+    shape = replace(asked, cpus=1, minutes=int(behaviour["minutes"]))
     spec = JobSpec(
         key=eval_key(run.name, epoch, evaluation.name),
         worker="echo-eval",

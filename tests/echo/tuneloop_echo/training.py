@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -54,18 +55,17 @@ class Echo:
         return Scaffolded(tuple(files), tuple(jobs), settings)
 
     def estimate(self, order: Order) -> Mapping[JobKey, Estimate]:
+        from tuneloop.experiment.estimates import corrected
         from tuneloop.experiment.work import Estimate, train_key
 
         result = {}
         for run in order.runs:
             if run.kind == "train":
-                key = train_key(run.name)
-                used = order.seen.get(key)
-                seconds = float(run.value("seconds", BEHAVIOUR["seconds"])) if used is None else used.wall_s
+                seconds = float(run.value("seconds", BEHAVIOUR["seconds"]))
                 steps = run.epochs * int(run.value("steps", 5))
-                basis = "`seconds` of the design" if used is None else "measured"
-                result[key] = Estimate(seconds, 64, 0.01 * run.epochs, steps=steps, basis=basis)
-        return result
+                basis = "`seconds` of the design"
+                result[train_key(run.name)] = Estimate(seconds, 64, 0.01 * run.epochs, steps=steps, basis=basis)
+        return corrected(result, order.seen)
 
     def checks(self, order: Order) -> Sequence[Check]:
         from tuneloop.experiment.work import Check
@@ -181,7 +181,8 @@ def _job(order: Order, run: Run, hashes: Mapping[str, str]) -> tuple[JobSpec, li
     from tuneloop.experiment.identity import digest
     from tuneloop.experiment.layout import Layout
     from tuneloop.experiment.script import Script, render
-    from tuneloop.experiment.work import File, JobSpec, Shape, train_key
+    from tuneloop.experiment.shapes import shape_of
+    from tuneloop.experiment.work import Estimate, File, JobSpec, train_key
 
     layout = Layout(order.path.resolve())
     folder = layout.run(run.name)
@@ -200,7 +201,8 @@ def _job(order: Order, run: Run, hashes: Mapping[str, str]) -> tuple[JobSpec, li
         "steps": int(run.value("steps", 5)),
         **behaviour,
     }
-    shape = Shape(order.machine.cluster, cpus=1, memory_mb=64, minutes=int(behaviour["minutes"]))
+    asked = shape_of(Estimate(float(behaviour["seconds"]), 64, 0.0), order.machine, gpus=0)
+    shape = replace(asked, cpus=1, minutes=int(behaviour["minutes"]))
     spec = JobSpec(
         key=train_key(run.name),
         worker="echo",

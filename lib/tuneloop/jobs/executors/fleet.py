@@ -7,7 +7,7 @@ from tuneloop.documents.config import Configuration, Profile, load
 from tuneloop.documents.errors import MissingError, UnreachableError
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import Token
-from tuneloop.jobs.answers import Answer
+from tuneloop.jobs.answers import Answer, News
 from tuneloop.jobs.executors import Executor, executor_for
 from tuneloop.jobs.mirror import Mirror, mirror_of
 from tuneloop.jobs.native import Native
@@ -53,6 +53,16 @@ class Fleet:
         """Return those of the clusters that have a scheduler to ask; a profile that is gone counts as one."""
         profiles = self.configuration.config.clusters
         return frozenset(name for name in clusters if name != "local" and _scheduled(profiles.get(name)))
+
+    def news(self, clusters: Iterable[str]) -> dict[str, News]:
+        """Return how good the last answers are, of those of the clusters that have a scheduler."""
+        found = {}
+        for cluster in sorted(self.scheduled(clusters)):
+            try:
+                found[cluster] = self.of(cluster).news() or News()
+            except MissingError as error:
+                found[cluster] = News(silent=error.problems[0].message)
+        return found
 
     def find(self, cluster: str, token: Token) -> Native | None:
         """Return what became of a token; None also where its cluster does not answer."""

@@ -27,6 +27,7 @@ _MOST_SLOTS = 4  # jobs at once without a GPU: more of them fight for memory ban
 
 class Local:
     largest_array = 100_000
+    most_jobs: int | None = None
 
     def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
         self.layout, self.cluster, self.profile = layout, cluster, profile
@@ -46,6 +47,9 @@ class Local:
     def observe(self, jobs: Mapping[Native, str]) -> Mapping[Native, Answer]:  # noqa: ARG002
         """Return nothing: here a held lock says what lives."""
         return {}
+
+    def news(self) -> None:
+        """Return nothing: nobody is asked."""
 
     def withdraw(self, jobs: Sequence[Native]) -> None:
         """Do nothing: the runner starts what was handed over last."""
@@ -119,5 +123,6 @@ def gpu_count() -> int:
 
 def clean_environment() -> dict[str, str]:
     """Return the environment without what belongs to one attempt: a job must not inherit another's claim."""
-    ours = ("TUNELOOP_ATTEMPT", "TUNELOOP_TOKEN", "TUNELOOP_ID", "TUNELOOP_RESTART", "TUNELOOP_DIGEST")
+    parts = ("ATTEMPT", "CPUS", "DIGEST", "ID", "KEY", "LOG", "RESTART", "TOKEN")
+    ours = {f"TUNELOOP_{part}" for part in parts}
     return {name: value for name, value in os.environ.items() if name not in ours}

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from tuneloop.documents.cache import clusters_folder
 from tuneloop.documents.config import Profile
-from tuneloop.documents.errors import UnreachableError
+from tuneloop.documents.errors import InputError, UnreachableError
 from tuneloop.documents.files import write_text
 from tuneloop.documents.logs import seconds
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import Token
+from tuneloop.jobs.answers import News
 from tuneloop.jobs.batches import Batch
 from tuneloop.jobs.executors import Answer, Native, Order
 from tuneloop.jobs.mirror import mirror_of
@@ -27,7 +28,7 @@ _MOST_IDS = 500  # in one call of scancel
 class Slurm:
     def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
         self.layout, self.cluster, self.profile = layout, cluster, profile
-        self.largest_array = profile.limits.array
+        self.largest_array, self.most_jobs = profile.limits.array, profile.limits.jobs
         self.mirror = mirror_of(layout, cluster, profile)
         self.transport: Transport = Here() if self.mirror is None else self.mirror.transport
         # Profiles of one cluster share one picture of its queue. The host, since homes may be shared by clusters.
@@ -42,6 +43,7 @@ class Slurm:
         return str(self.layout.submissions) if self.mirror is None else self.mirror.submissions
 
     def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
+        _check_folder(self.folder)
         text = render(batch, after, self.profile, self.layout.name, resumes=_RESUMES)
         write_text(self.layout.submissions / f"{batch.token}.slurm", text)
         if self.mirror is not None:
@@ -63,6 +65,9 @@ class Slurm:
         answers = self.snapshot.answers(times, fresh=fresh)
         return answers if self.mirror is None else self.mirror.backed(answers, self.snapshot.news.taken)
 
+    def news(self) -> News:
+        return self.snapshot.news
+
     def withdraw(self, jobs: Sequence[Native]) -> None:
         self._scancel(jobs, "--state=PENDING")
 
@@ -83,9 +88,16 @@ class Slurm:
         return Native(self.cluster, number, 0 if array else None)
 
     def _scancel(self, jobs: Sequence[Native], *options: str) -> None:
-        names = [job.id if job.task is None else f"{job.id}_{job.task}" for job in jobs]
+        names = [job.name for job in jobs]
         for start in range(0, len(names), _MOST_IDS):
             called = self.transport.call(["scancel", "--quiet", *options, *names[start : start + _MOST_IDS]])
             if called.code != 0:
                 raise UnreachableError(f"scancel failed: {called.err.strip()}", hint="run the same command again")
         self.changed = True
+
+
+def _check_folder(folder: str) -> None:
+    """Raise InputError for a folder in whose path SLURM would fill in an id; measured: such a job never begins."""
+    if "%" in folder or "\\" in folder:
+        hint = "move the experiment to a folder without `%` and `\\`"
+        raise InputError(f"SLURM cannot run jobs in {folder!r}", hint=hint)

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from tuneloop.documents.errors import BusyError, TuneloopError, UnreachableError
 from tuneloop.documents.files import write_bytes
 from tuneloop.documents.locks import exclusive
 from tuneloop.documents.plain import plain
-from tuneloop.jobs.answers import Answer
+from tuneloop.jobs.answers import Answer, News
 from tuneloop.jobs.executors import Native
 from tuneloop.jobs.slurm.answers import (
     ACCOUNT_ENVIRONMENT,
@@ -62,14 +62,6 @@ class Caller(Protocol):
         self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60, environment: Mapping[str, str] = NOTHING
     ) -> Called:
         """Run a command where the cluster's tools are. Raises UnreachableError when no answer came."""
-
-
-class News(NamedTuple):
-    """How good the last answers are. Times are seconds since 1970."""
-
-    taken: float | None = None  # when the queue last answered
-    due: float = 0  # when it is worth asking again
-    silent: str = ""  # what came instead of an answer in the last round
 
 
 class Snapshot:

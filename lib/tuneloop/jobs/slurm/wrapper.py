@@ -1,5 +1,6 @@
 """What is handed to sbatch: one job, or an array whose task i runs the i-th job script. Text only."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import PurePosixPath
@@ -7,9 +8,8 @@ from pathlib import PurePosixPath
 from jinja2 import Template
 
 from tuneloop.documents.config import Profile
-from tuneloop.documents.shell import quote
-from tuneloop.experiment.script import directives, templates
-from tuneloop.experiment.work import COLLECT
+from tuneloop.experiment.script import directive, directives, templates
+from tuneloop.experiment.work import COLLECT, log_name
 from tuneloop.jobs.batches import Batch
 from tuneloop.jobs.executors import Order
 from tuneloop.jobs.slurm.site import site_of
@@ -28,9 +28,10 @@ def render(batch: Batch, after: Sequence[Order], profile: Profile, name: str, *,
         token=batch.token,
         options=_options(batch, after, profile, name),
         jobs=[
-            (task, PurePosixPath(script).parent, PurePosixPath(script).name)
-            for task, script in zip(batch.tasks, batch.scripts, strict=True)
+            (task, key, PurePosixPath(script).parent, PurePosixPath(script).name)
+            for task, key, script in zip(batch.tasks, batch.keys, batch.scripts, strict=True)
         ],
+        log=f"{log_name(batch.keys[0], batch.worker)}.log",
         array=is_array(batch),
         resumes=resumes,
     )
@@ -56,14 +57,14 @@ def _options(batch: Batch, after: Sequence[Order], profile: Profile, name: str) 
     options["signal"] = f"B:USR1@{min(profile.signal_s, batch.shape.minutes * 60 // 4)}"
     if profile.mail is not None:
         options |= {"mail-user": profile.mail.to, "mail-type": ",".join(_MAIL[item] for item in profile.mail.on)}
-    lines = directives(f"{name}-{kind}", batch.shape, site_of(profile))
-    return lines + [
-        f"--{option}" if value is None else f"--{option}={quote(value)}" for option, value in options.items()
-    ]
+    # A name is for people; squeue and mails print it as it is.
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:64]
+    lines = directives(f"{plain}-{kind}", batch.shape, site_of(profile))
+    return lines + [directive(option, value) for option, value in options.items()]
 
 
 def _id(order: Order) -> str:
-    return order.native.id if order.native.task is None else f"{order.native.id}_{order.native.task}"
+    return order.native.name
 
 
 def ranges(tasks: Sequence[int]) -> str:

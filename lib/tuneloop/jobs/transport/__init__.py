@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tuneloop.documents.config import Profile
+from tuneloop.documents.files import user_path
 from tuneloop.jobs.transport.here import Here
 from tuneloop.jobs.transport.processes import NOTHING, Called
 from tuneloop.jobs.transport.ssh import Ssh
@@ -45,4 +47,11 @@ class Transport(Protocol):
         """Bring what is in the folder `source` there into the folder `target`, as `push` does."""
 
 
-__all__ = ["Called", "Here", "Ssh", "Transport"]
+def transport_of(profile: Profile) -> Transport:
+    """Return how a profile's cluster is reached. Raises InputError for a host that ssh could misread."""
+    if profile.ssh is None:
+        return Here()
+    return Ssh(profile.ssh, user_path(profile.ssh_config) if profile.ssh_config else None)
+
+
+__all__ = ["Called", "Here", "Ssh", "Transport", "transport_of"]

@@ -1,8 +1,8 @@
-"""What an evaluation will cost: from an earlier attempt where there is one, else from sizes."""
+"""What an evaluation will cost, reckoned from sizes."""
 
 from pathlib import Path
 
-from tuneloop.experiment.work import Estimate, Usage
+from tuneloop.experiment.work import Estimate
 from tuneloop.workers.wording import counted
 
 # Measured on 2 CPU cores: imports and the load of a small model, `prepare` and `verify` included.
@@ -18,11 +18,9 @@ _PROMPT_TOKENS = 128
 _ANSWER_TOKENS = 256  # where the design sets no limit
 
 
-def estimate(weights: int, samples: int, max_tokens: int | None, gpus: int, used: Usage | None = None) -> Estimate:
+def estimate(weights: int, samples: int, max_tokens: int | None, gpus: int) -> Estimate:
     """Return the cost of one evaluation of `samples` answers by a model of `weights` bytes."""
     tokens = samples * (_PROMPT_TOKENS + (max_tokens or _ANSWER_TOKENS))
-    if used is not None:
-        return Estimate(used.wall_s, int(used.peak_memory_mb) + 1, _log_mb(samples), tokens=tokens, basis="measured")
     # Two bytes a parameter, two operations a parameter and token.
     flops = weights * tokens
     seconds = START_S + weights / _LOAD_BYTES_S + flops / (_GPU_FLOPS * gpus if gpus else _CPU_FLOPS)

@@ -1,11 +1,10 @@
 """Jobs: the script and the specification of one evaluation."""
 
-import math
-
 from tuneloop.documents.shell import quote
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.script import Script, render
-from tuneloop.experiment.work import Estimate, JobSpec, Machine, Shape, eval_key
+from tuneloop.experiment.shapes import shape_of
+from tuneloop.experiment.work import Estimate, JobSpec, Machine, eval_key
 from tuneloop.workers.inspect.models import Subject
 from tuneloop.workers.inspect.request import Request, request_path
 
@@ -23,7 +22,7 @@ def job_spec(layout: Layout, request: Request, subject: Subject, machine: Machin
         needs=() if subject.need is None else (subject.need,),
         makes=(f"evaluation:{request.run}/{_stage(request.epoch)}/{request.evaluation}",),
         digest=request.digest,
-        shape=_shape(machine, cost),
+        shape=shape_of(cost, machine),
         resumable=False,
         seconds=cost.seconds,
         log=f"{layout.relative(run.eval)}/slurm-*.out",
@@ -87,13 +86,6 @@ def _environment(machine: Machine) -> dict[str, str]:
         "OMP_NUM_THREADS": str(machine.cpus),
         "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait slow a busy machine down
     }
-
-
-def _shape(machine: Machine, cost: Estimate) -> Shape:
-    """Round up, so that evaluations of one experiment share a shape and travel as one array."""
-    minutes = max(15, 15 * math.ceil(cost.seconds * 4 / 60 / 15))
-    memory = 1024 * math.ceil(cost.memory_mb * 1.3 / 1024)
-    return Shape(machine.cluster, gpus=machine.gpus, cpus=machine.cpus, memory_mb=memory, minutes=minutes)
 
 
 def _stage(epoch: int | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from tuneloop.documents.errors import InputError, did_you_mean
 from tuneloop.documents.files import user_path
 from tuneloop.experiment.design import Evaluation, sources
+from tuneloop.experiment.estimates import corrected
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.identity import digest, file_hash
 from tuneloop.experiment.layout import Layout
@@ -63,7 +64,7 @@ def scaffold(order: Order) -> Scaffolded:
     files: list[File] = []
     jobs: list[JobSpec] = []
     settings: dict[str, dict[str, Setting]] = {}
-    for request, subject, cost in _requests(order, plans, found):
+    for request, subject, cost in _costed(order, plans, found):
         spec = job_spec(layout, request, subject, order.machine, cost)
         run = layout.run(request.run)
         path = request_path(run, request.evaluation, request.epoch)
@@ -79,13 +80,18 @@ def scaffold(order: Order) -> Scaffolded:
 def estimates(order: Order) -> Mapping[JobKey, Estimate]:
     """Return the cost of each job; what is at fault has none, and scaffold says why."""
     found = Found()
-    result = {}
-    for request, _, cost in _requests(order, list(_plans(order, found)), found):
-        key = eval_key(request.run, request.epoch, request.evaluation)
-        used = order.seen.get(key)
-        limit = request.generation.get("max_tokens")
-        result[key] = cost if used is None else estimate(0, request.samples, limit, order.machine.gpus, used)
-    return result
+    return {_key(request): cost for request, _, cost in _costed(order, list(_plans(order, found)), found)}
+
+
+def _costed(order: Order, plans: list[Plan], found: Found) -> list[tuple[Request, Subject, Estimate]]:
+    """Return each evaluation of each run, its cost corrected by what earlier ones used."""
+    asked = list(_requests(order, plans, found))
+    costs = corrected({_key(request): cost for request, _, cost in asked}, order.seen)
+    return [(request, subject, costs[_key(request)]) for request, subject, _ in asked]
+
+
+def _key(request: Request) -> JobKey:
+    return eval_key(request.run, request.epoch, request.evaluation)
 
 
 def _plans(order: Order, found: Found) -> Iterator[Plan]:

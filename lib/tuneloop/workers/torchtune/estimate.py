@@ -10,10 +10,9 @@ NF4 holds a number of a block in 4 bits, with 8 bits of scale for 64 of them.
 Work (floating-point operations a token): 2·P forward, 6·P forward and backward.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tuneloop.experiment.work import Estimate, Machine, Usage
+from tuneloop.experiment.work import Estimate, Machine
 from tuneloop.workers.torchtune.inputs import Inputs
 from tuneloop.workers.torchtune.recipes import DPO, KD, PPO
 from tuneloop.workers.torchtune.settings import Resolved
@@ -75,9 +74,9 @@ def _further(resolved: Resolved, own: int, others: int) -> int:
     return own if DPO in recipe.traits and not recipe.adapter else others
 
 
-def estimate_of(resolved: Resolved, inputs: Inputs, machine: Machine, seen: Mapping[str, Usage], key: str) -> Estimate:
+def estimate_of(resolved: Resolved, inputs: Inputs, machine: Machine) -> Estimate:
     work = work_of(resolved, inputs)
-    seconds, basis = _seconds(work, resolved.processes, machine, seen, key)
+    seconds, basis = _seconds(work, resolved.processes, machine)
     return Estimate(
         seconds=round(seconds, 1),
         memory_mb=_memory_mb(work, resolved, inputs),
@@ -88,12 +87,7 @@ def estimate_of(resolved: Resolved, inputs: Inputs, machine: Machine, seen: Mapp
     )
 
 
-def _seconds(work: Work, processes: int, machine: Machine, seen: Mapping[str, Usage], key: str) -> tuple[float, str]:
-    if key in seen:
-        return seen[key].wall_s, "an earlier attempt of this job"
-    alike = [usage.wall_s for name, usage in seen.items() if name.startswith("train/")]
-    if alike:
-        return sum(alike) / len(alike), f"the mean of {counted(len(alike), 'training job')} of this experiment"
+def _seconds(work: Work, processes: int, machine: Machine) -> tuple[float, str]:
     gpus = processes if processes > 1 else machine.gpus
     rate = gpus * _GPU_FLOPS if gpus else machine.cpus * _CPU_CORE_FLOPS
     units, speed = (

@@ -1,14 +1,16 @@
 """From an order to files and jobs: resolve, validate, write texts. Returns everything; writes nothing."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tuneloop.documents.yamltext import dump_yaml
+from tuneloop.experiment.estimates import corrected
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.layout import Layout, RunLayout
 from tuneloop.experiment.script import Script, render
+from tuneloop.experiment.shapes import shape_of
 from tuneloop.experiment.work import Estimate, File, JobKey, JobSpec, Machine, Scaffolded, Setting, Shape, train_key
 from tuneloop.workers import Order
 from tuneloop.workers.torchtune.citing import record
@@ -25,7 +27,6 @@ from tuneloop.workers.wording import counted
 SETUP_SCHEMA = "tuneloop.setup/1"
 _MODULE = "tuneloop.workers.torchtune"
 _COMMAND = "tuneloop scaffold-torchtune"
-_MINUTES_AT_LEAST = 30
 _MUCH_DROPPED = 0.1  # of an epoch's samples
 
 
@@ -76,8 +77,10 @@ def _plans(order: Order, faults: Faults) -> tuple[Inputs | None, list[Plan]]:
     if inputs is None:
         return None, []
     validator = Validator()
-    plans = [_plan(run, order, inputs, validator, faults) for run in runs]
-    return inputs, [plan for plan in plans if plan is not None]
+    tried = [_plan(run, order, inputs, validator, faults) for run in runs]
+    plans = [plan for plan in tried if plan is not None]
+    costs = corrected({plan.key: plan.estimate for plan in plans}, order.seen)
+    return inputs, [replace(plan, estimate=costs[plan.key]) for plan in plans]
 
 
 def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: Faults) -> Plan | None:
@@ -100,7 +103,7 @@ def _plan(run: Run, order: Order, inputs: Inputs, validator: Validator, faults: 
         "read": {split: [reading_of(entry.source) for entry in data.entries] for split, data in inputs.data.items()},
         "template": inputs.template_hash,
     }
-    estimated = estimate_of(resolved, inputs, order.machine, order.seen, train_key(run.name))
+    estimated = estimate_of(resolved, inputs, order.machine)
     return Plan(run, resolved, config, digest(decides), estimated)
 
 
@@ -123,15 +126,9 @@ def _job(plan: Plan, inputs: Inputs, layout: Layout, machine: Machine) -> JobSpe
 
 
 def _shape(plan: Plan, machine: Machine) -> Shape:
-    """Ask for what is expected with room to spare: rounded, so that runs alike have equal shapes.
-
-    A distributed recipe asks for GPUs even where this machine has none: it runs on nothing else.
-    """
-    estimated, devices = plan.estimate, int(plan.resolved["devices"])
-    gpus = devices if plan.resolved.recipe.distributed else machine.gpus
-    memory = -(-(estimated.memory_mb * 5 // 4) // 1024) * 1024
-    minutes = max(_MINUTES_AT_LEAST, -(-int(estimated.seconds * 3 / 60) // 30) * 30)
-    return Shape(machine.cluster, int(plan.resolved["nodes"]), gpus, machine.cpus, memory, minutes)
+    """A distributed recipe asks for GPUs even where this machine has none: it runs on nothing else."""
+    gpus = int(plan.resolved["devices"]) if plan.resolved.recipe.distributed else None
+    return shape_of(plan.estimate, machine, nodes=int(plan.resolved["nodes"]), gpus=gpus)
 
 
 def _files(plan: Plan, job: JobSpec, inputs: Inputs, layout: Layout, machine: Machine) -> Iterator[File]:

@@ -1,0 +1,261 @@
+"""What may go wrong around a submission: silent daemons, a limit, a lost script, a full disk, somebody's scancel.
+
+Each fault ends in a state with its right name and exit code, and what could finish has finished; then `retry` makes
+the same results as a pass that nobody disturbed.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import cli, live_attempts, plan_id, results, starts, states, until
+from places import fill
+from slurm_cluster import DevCluster
+from slurm_lab import copy_of, events, hand_over, make_on_slurm, reasons, scheduler_starts, wait
+
+pytestmark = pytest.mark.slow
+
+RETRY = ("retry", "--failed")
+RUNS = [f"lr1e-{number}" for number in range(3, 9)]
+JOBS = 2 * len(RUNS) + 2  # a training and an evaluation each, the control's, and the one that collects
+DOWN_S = 30
+
+
+@contextmanager
+def pointed_at(cluster: DevCluster) -> Iterator[None]:
+    """Let commands talk to a cluster."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in cluster.env.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_cluster(cluster: DevCluster) -> Iterator[None]:
+    with pointed_at(cluster):
+        yield
+    cluster.restore()
+
+
+@pytest.fixture(scope="module")
+def scaffolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    values = ", ".join(run.removeprefix("lr") for run in RUNS)
+    # One training fewer at once than there are, so that one is pending.
+    profile = f"cpus: 1, limits: {{running: {len(RUNS) - 1}}}"
+    controls = "{epochs: 1, seconds: 6, steps: 4}"
+    return make_on_slurm(tmp_path_factory.mktemp("scaffolded") / "lab", f"{{lr: [{values}]}}", controls, profile)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, scaffolded: Path) -> Path:
+    folder = copy_of(scaffolded, tmp_path_factory.mktemp("undisturbed") / "lab")
+    hand_over(folder)
+    assert wait(folder) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, scaffolded: Path) -> Path:
+    return copy_of(scaffolded, tmp_path / "lab")
+
+
+def profile(folder: Path, text: str) -> None:
+    """Give the experiment's cluster another profile."""
+    (folder.parent / "tuneloop.yaml").write_text(f"clusters: {{dev: {{executor: slurm, cpus: 1, {text}}}}}\n")
+
+
+def assert_mended(folder: Path, undisturbed: Path) -> None:
+    """`retry` does what is left, and nothing that was done."""
+    before = {job: count for job, count in starts(folder).items() if _is_done(folder, job)}
+    hand_over(folder, verb=RETRY)
+    assert wait(folder) == 0, reasons(folder)
+    assert results(folder) == results(undisturbed)
+    assert {job: count for job, count in starts(folder).items() if job in before} == before
+
+
+def _is_done(folder: Path, job: str) -> bool:
+    return any((path / "verified.json").is_file() for path in (folder / job).iterdir()) and not job.endswith("collect")
+
+
+def native(folder: Path, key: str) -> str:
+    """Return what the queue calls a job."""
+    handed: dict[Any, Any] = {line["token"]: line for line in events(folder) if line["event"] == "submitting"}
+    for line in events(folder):
+        if line["event"] == "submitted" and key in handed[line["token"]]["keys"]:
+            asked, given = handed[line["token"]], line["native"]
+            assert isinstance(given, list)
+            task = asked["tasks"][asked["keys"].index(key)]
+            return given[1] if given[2] is None else f"{given[1]}_{task}"
+    raise AssertionError(f"{key} was never handed over")
+
+
+@contextmanager
+def on_a_full_disk(run: Path, disk: Path) -> Iterator[None]:
+    """Let the folder of a run lie on a disk without a free block."""
+    shutil.copytree(run, disk / "run")
+    subprocess.run(["mount", "--bind", disk / "run", run], check=True)
+    try:
+        fill(disk)
+        yield
+        (disk / "ballast").unlink()
+        shutil.copytree(run, disk.parent / "kept")
+    finally:
+        subprocess.run(["umount", run], check=True)
+    shutil.copytree(disk.parent / "kept", run, dirs_exist_ok=True)
+
+
+def test_a_fault_of_one_run_is_named_and_spares_the_others(
+    cluster: DevCluster, folder: Path, undisturbed: Path, small_disk: Path
+) -> None:
+    running, dependent, lost, full, pending, spared = RUNS
+    with on_a_full_disk(folder / full, small_disk):
+        script = folder / lost / "finetune.slurm"
+        text = script.read_text()
+        script.unlink()
+        hand_over(folder)
+        cluster.call("scancel", native(folder, f"train/{pending}"))
+        cluster.call("scancel", native(folder, f"eval/{dependent}/e0/cap"))
+        cluster.wait_state(native(folder, f"train/{running}"), "RUNNING")
+        until(lambda: any(running in str(path) for path in live_attempts(folder)))
+        cluster.call("scancel", native(folder, f"train/{running}"))
+        assert wait(folder) == 1
+    found = reasons(folder)
+    by = f"by {os.environ.get('USER') or 'root'}"
+    assert found[f"train/{running}"] == found[f"train/{pending}"] == ("cancelled", by)
+    assert found[f"eval/{dependent}/e0/cap"] == ("cancelled", by)
+    for run in (running, pending, lost, full):
+        assert found[f"eval/{run}/e0/cap"][0] == "blocked"
+    assert found[f"train/{lost}"] == ("failed", "exit code 127")
+    assert found[f"train/{full}"][0] == "failed"
+    done = {key for key, (state, _) in found.items() if state == "done"}
+    expected = {f"train/{dependent}", f"train/{spared}", f"eval/{spared}/e0/cap", "eval/control/base/cap", "collect"}
+    assert done == expected
+    script.write_text(text)
+    assert_mended(folder, undisturbed)
+
+
+def test_a_scheduler_that_is_silent_for_half_a_minute_is_no_news(
+    tmp_path: Path, scaffolded: Path, cluster: DevCluster, folder: Path, undisturbed: Path
+) -> None:
+    other = copy_of(scaffolded, tmp_path / "other")
+    hand_over(folder)
+    plan = plan_id(other)
+    assert plan is not None
+    until(lambda: bool(live_attempts(folder)))
+    with cluster.stopped("slurmctld"):
+        end = time.monotonic() + DOWN_S
+        ended = cli("run-experiment", other, "--yes", plan, "--detach", check=False)
+        assert ended.returncode == 3
+        assert "the scheduler does not answer" in ended.stderr
+        assert not {"failed", "lost", "cancelled", "blocked"} & set(states(folder).values())
+        time.sleep(max(0, end - time.monotonic()))
+        assert not {"failed", "lost", "cancelled", "blocked"} & set(states(folder).values())
+    hand_over(other)
+    for item in (folder, other):
+        assert wait(item) == 0, reasons(item)
+        assert results(item) == results(undisturbed)
+        assert set(starts(item).values()) == {1}
+        until(lambda item=item: sum(scheduler_starts(cluster, item).values()) >= JOBS, 60, "all starts")  # type: ignore[misc]
+        assert sum(scheduler_starts(cluster, item).values()) == JOBS
+
+
+def test_accounting_that_is_silent_costs_nothing(cluster: DevCluster, folder: Path, undisturbed: Path) -> None:
+    with cluster.stopped("slurmdbd"):
+        hand_over(folder)
+        assert wait(folder) == 0, reasons(folder)
+    assert results(folder) == results(undisturbed)
+    until(lambda: sum(scheduler_starts(cluster, folder).values()) >= JOBS, 60, "all starts in accounting")
+    assert sum(scheduler_starts(cluster, folder).values()) == JOBS
+
+
+@pytest.fixture
+def few(cluster: DevCluster) -> Iterator[str]:
+    """A QOS under which a user may have ten jobs in the queue."""
+    manage = ("sacctmgr", "-i", "-Q")
+    user = cluster.call("id", "-un").strip()
+    conf = cluster.folder / "slurm.conf"
+    text = conf.read_text()
+    cluster.call(*manage, "add", "qos", "few", f"MaxSubmitJobsPerUser={JOBS - 4}")
+    cluster.call(*manage, "add", "account", "lab", "qos=few,normal")
+    cluster.call(*manage, "add", "user", user, "account=lab", "qos=few,normal", "defaultaccount=lab")
+    cluster.stop("slurmctld")
+    conf.write_text(f"{text}\nAccountingStorageEnforce=limits,qos\n")
+    cluster.start("slurmctld")
+    yield "few"
+    cluster.cancel_all()
+    cluster.stop("slurmctld")
+    conf.write_text(text)
+    cluster.start("slurmctld")
+    cluster.restore()
+
+
+def test_a_limit_reached_half_way_leaves_whole_chains_and_the_rest_for_later(
+    few: str, folder: Path, undisturbed: Path
+) -> None:
+    # What the profile does not know: the array of trainings fits, that of evaluations does not, and is not cut.
+    profile(folder, f"qos: {few}")
+    plan = plan_id(folder)
+    assert plan is not None
+    ended = cli("run-experiment", folder, "--yes", plan, "--detach", check=False)
+    assert ended.returncode == 1
+    assert f"{len(RUNS)} of {JOBS} jobs were handed over; then: " in ended.stderr
+    assert "limits: {jobs: N}" in ended.stderr
+    assert set(states(folder).values()) <= {"queued", "waiting", "running", "done", "planned"}
+    cli("cancel", folder)
+    # What it does know: arrays are cut so that trainings and what follows from them fit.
+    profile(folder, f"qos: {few}, limits: {{jobs: {JOBS - 4}}}")
+    wait(folder)
+    ended = cli("retry", folder, "--failed", "--yes", plan_id(folder, *RETRY) or "", "--detach", check=False)
+    assert ended.returncode == 1
+    handed = [line["keys"] for line in events(folder) if line["event"] == "submitting"]
+    assert sorted(len(keys) for keys in handed[-3:] if isinstance(keys, list)) == [1, 5, 5]
+    for _ in range(3):
+        wait(folder)
+        plan = plan_id(folder, *RETRY)
+        if plan is not None:
+            cli("retry", folder, "--failed", "--yes", plan, "--detach", check=False)
+    assert wait(folder) == 0, reasons(folder)
+    assert results(folder) == results(undisturbed)
+
+
+def test_preempted_and_cancelled_by_the_scheduler_is_lost_and_done_again(
+    cluster: DevCluster, folder: Path, undisturbed: Path
+) -> None:
+    profile(folder, "partition: lowcancel")
+    hand_over(folder)
+    until(lambda: len(live_attempts(folder)) > 1)
+    strong = cluster.sbatch("--exclusive", "--nodes=3", "--partition=main", wrap="sleep 1")
+    cluster.wait_state(strong, "COMPLETED")
+    assert wait(folder) == 1
+    found = reasons(folder)
+    assert ("lost", "preempted") in found.values()
+    assert {state for state, _ in found.values()} <= {"lost", "blocked", "done"}
+    assert_mended(folder, undisturbed)
+
+
+def test_a_cluster_without_accounting_needs_none(bare_cluster: DevCluster, folder: Path, undisturbed: Path) -> None:
+    with pointed_at(bare_cluster):
+        running, lost, *_ = RUNS
+        script = folder / lost / "finetune.slurm"
+        text = script.read_text()
+        script.unlink()
+        hand_over(folder)
+        bare_cluster.wait_state(native(folder, f"train/{running}"), "RUNNING")
+        bare_cluster.call("scancel", native(folder, f"train/{running}"))
+        assert wait(folder) == 1
+        found = {key: state for key, (state, _) in reasons(folder).items() if state != "done"}
+        assert found == {
+            f"train/{running}": "cancelled",
+            f"train/{lost}": "failed",
+            f"eval/{running}/e0/cap": "blocked",
+            f"eval/{lost}/e0/cap": "blocked",
+        }
+        script.write_text(text)
+        assert_mended(folder, undisturbed)
