@@ -32,6 +32,7 @@ from tuneloop.jobs.meter import Meter
 from tuneloop.jobs.orphans import GRACE_S, adopt_orphans, end_the_rest
 
 TAKEN = 4
+UNWRITABLE = 2  # a folder that cannot be written
 _SIGNAL = 128  # added to the number of the signal that ended a script
 _NAMES = ("TUNELOOP_KEY", "TUNELOOP_LOG")  # what a cluster's wrapper calls the job, and its log
 
@@ -51,7 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "pid": os.getpid(),
         "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
-    attempt = claim(Path(arguments.attempts).resolve(), f"{token}.{restart}", start)
+    attempts = Path(arguments.attempts).resolve()
+    try:
+        attempt = claim(attempts, f"{token}.{restart}", start)
+    except OSError as error:
+        sys.stderr.write(f"no attempt can be put on record in {attempts}: {error.strerror}\n")
+        return UNWRITABLE
     if attempt is None:
         sys.stderr.write(f"attempt {token}.{restart} is already claimed\n")
         return TAKEN

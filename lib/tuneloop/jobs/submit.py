@@ -32,6 +32,7 @@ class Decision:
 class Handed:
     keys: tuple[JobKey, ...]
     refused: str | None = None  # why the rest was not taken
+    hint: str | None = None  # and what helps
 
 
 def hand_over(journal: Journal, fleet: Fleet, decide: Callable[[], Decision], plan: str, by: str) -> Handed:
@@ -60,7 +61,7 @@ def hand_over(journal: Journal, fleet: Fleet, decide: Callable[[], Decision], pl
             except FailedError as error:
                 reason = error.problems[0].message
                 writer.append("refused", token=batch.token, reason=reason)
-                return Handed(tuple(keys), reason)
+                return Handed(tuple(keys), reason, error.problems[0].hint)
             writer.append("submitted", token=batch.token, native=native)
             natives[batch.token] = native
             keys += batch.keys

@@ -136,9 +136,11 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
     fleet.start(plan.clusters)
     if handed.refused is not None:
         log.event(f"{len(plan.jobs) - len(handed.keys)} jobs were refused: {handed.refused}")
+        helps = f"{handed.hint}; " if handed.hint else ""
+        again = f"`tuneloop run-experiment {typed(experiment.layout.folder)}`"
         raise FailedError(
             f"{len(handed.keys)} of {len(plan.jobs)} jobs were handed over; then: {handed.refused}",
-            hint=f"what was taken goes on; `tuneloop run-experiment {typed(experiment.layout.folder)}` goes on as well",
+            hint=f"{helps}what was taken goes on; {again} hands over the rest",
         )
     return list(handed.keys)
 
