@@ -12,8 +12,8 @@ import pytest
 from lab import cli, make_echo
 from slurm_cluster import DevCluster
 from slurm_lab import shims
-from tuneloop.documents.config import Mail, Profile
 from tuneloop.documents.errors import InputError
+from tuneloop.documents.profile import Mail, Profile
 from tuneloop.experiment.script import Script
 from tuneloop.experiment.script import render as render_job
 from tuneloop.experiment.work import JobKey, Machine, Shape, Site, Token
@@ -134,8 +134,10 @@ def test_a_variable_with_a_hostile_name_is_refused() -> None:
 def wrapper(value: str, *, name: str = "exp", scripts: tuple[str, ...] = ("a/finetune.slurm",)) -> str:
     profile = Profile(account=value, partition=value, qos=value, constraint=value, gpu_type=value, mail=Mail(to=value))
     keys = tuple(JobKey(f"train/r{number}") for number in range(len(scripts)))
-    batch = Batch(Token("0123456789"), Shape("dev", gpus=1), keys, scripts, tuple(range(len(scripts))))
-    return render(batch, (), profile, name, resumes=1)
+    batch = Batch(
+        Token("0123456789"), "echo", Shape("dev", gpus=1), keys, scripts, tuple(range(len(scripts))), resumes=1
+    )
+    return render(batch, (), profile, name)
 
 
 def directives(text: str) -> dict[str, str]:
@@ -175,8 +177,8 @@ def test_a_hostile_name_of_an_experiment_becomes_a_plain_one_in_the_queue() -> N
 def test_the_real_sbatch_reads_options_as_they_were_meant(cluster: DevCluster, tmp_path: Path) -> None:
     for value in OPTIONS[::8]:
         profile = Profile(mail=Mail(to=value))
-        batch = Batch(Token("0123456789"), Shape("dev"), (JobKey("train/a"),), ("a/job.slurm",), (0,))
-        (tmp_path / "held.slurm").write_text(render(batch, (), profile, value, resumes=1))
+        batch = Batch(Token("0123456789"), "echo", Shape("dev"), (JobKey("train/a"),), ("a/job.slurm",), (0,))
+        (tmp_path / "held.slurm").write_text(render(batch, (), profile, value))
         job = cluster.sbatch("--hold", "--chdir", str(tmp_path), tmp_path / "held.slurm")
         shown = cluster.call("scontrol", "show", "job", job)
         assert f"MailUser={value} MailType=" in shown
