@@ -70,8 +70,8 @@ class Plan:
         return self.budget_hours is not None and self.spent_hours + self.going_hours + self.hours > self.budget_hours
 
 
-def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Plan:
-    """Return what `choice` picks, with what it needs to be possible.
+def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH, changes: Sequence[str] = ()) -> Plan:
+    """Return what `choice` picks, with what it needs to be possible. Its id also stands for the `changes` before it.
 
     Raises InputError when nothing is scaffolded, when the design has changed since, or when what is needed of
     another experiment is neither done nor under way; MissingError when a job wants more nodes or GPUs than there are.
@@ -95,7 +95,7 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
     limit = experiment.design.budget.hours
     what = [[job.key, job.digest, board.states[job.key].token, job.seconds] for job in jobs]
     return Plan(
-        id=digest([what, limit])[:8],
+        id=digest([what, limit, *changes])[:8],
         jobs=jobs,
         left=left,
         going=len(board.going),
@@ -114,7 +114,7 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
     Raises InputError when the plan has changed since, or does not fit the budget; FailedError when a scheduler
     did not take all of them: what it took goes on.
     """
-    _refuse_budget(experiment, plan)
+    refuse_budget(experiment, plan)
 
     def decide() -> Decision:
         board = read_board(experiment, fleet)
@@ -123,8 +123,8 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
             hint = "look at the new plan with `--dry-run`"
             raise InputError(f"the plan has changed: it is {now.id}, not {plan.id}", hint=hint)
         # Again, under the lock: another command may have spent what was left.
-        _refuse_budget(experiment, now)
-        return _decision(board, _with_room(fleet, now.jobs))
+        refuse_budget(experiment, now)
+        return _decision(board, _with_room(fleet, now.jobs), experiment.design.policy.resumes)
 
     if not plan.jobs:
         fleet.start(read_board(experiment, fleet).clusters)
@@ -136,9 +136,11 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
     fleet.start(plan.clusters)
     if handed.refused is not None:
         log.event(f"{len(plan.jobs) - len(handed.keys)} jobs were refused: {handed.refused}")
+        helps = f"{handed.hint}; " if handed.hint else ""
+        again = f"`tuneloop run-experiment {typed(experiment.layout.folder)}`"
         raise FailedError(
             f"{len(handed.keys)} of {len(plan.jobs)} jobs were handed over; then: {handed.refused}",
-            hint=f"what was taken goes on; `tuneloop run-experiment {typed(experiment.layout.folder)}` goes on as well",
+            hint=f"{helps}what was taken goes on; {again} hands over the rest",
         )
     return list(handed.keys)
 
@@ -157,7 +159,7 @@ def _with_room(fleet: Fleet, jobs: Sequence[JobSpec]) -> list[JobSpec]:
     return fitting(jobs, {cluster: limit - fleet.of(cluster).in_queue() for cluster, limit in limits.items()})
 
 
-def _decision(board: Board, specs: Sequence[JobSpec]) -> Decision:
+def _decision(board: Board, specs: Sequence[JobSpec], resumes: int) -> Decision:
     """Return what to hand over, and what of earlier submissions it waits for or takes the place of."""
     anew = {spec.key for spec in specs}
     own = [status for status in board.going if status.key not in anew and status.native and status.token]
@@ -172,7 +174,7 @@ def _decision(board: Board, specs: Sequence[JobSpec]) -> Decision:
             natives[status.token] = status.native
     queued = [board.states[key] for key in anew]
     superseded = [item.native for item in queued if item.native and item.answer and not item.answer.final]
-    return Decision(specs, going, natives, superseded)
+    return Decision(specs, going, natives, superseded, resumes)
 
 
 def plan_cancel(experiment: Experiment, board: Board, runs: Sequence[str]) -> list[JobStatus]:
@@ -274,7 +276,8 @@ def refuse_outdated(experiment: Experiment, board: Board) -> None:
         raise InputError(Problem(message, summary, hint=f"`tuneloop scaffold-experiment {folder}`"))
 
 
-def _refuse_budget(experiment: Experiment, plan: Plan) -> None:
+def refuse_budget(experiment: Experiment, plan: Plan) -> None:
+    """Raise InputError when a plan is over the budget."""
     if plan.over_budget:
         raise InputError(
             experiment.problem(
