@@ -202,15 +202,19 @@ def _hand_over(
         _show(folder, plan, as_json=True, everything=everything, handed=len(handed), wanted=wanted)
         return
     if not as_json:
-        say(f"{len(handed)} jobs handed over to {where}; {plan.going} were going")
-        if len(handed) < len(plan.jobs):
-            rest = len(plan.jobs) - len(handed)
-            say(f"{rest} jobs wait for room in the queue: type the same command again when some have ended")
-        _show_left(folder, plan)
+        _show_handed(folder, plan, len(handed), where)
     if watch:
         _finish(folder, None, live=not as_json and sys.stdout.isatty(), as_json=as_json, everything=everything)
     else:
         say(f"next: tuneloop wait {typed(folder)}")
+
+
+def _show_handed(folder: Path, plan: "Plan", handed: int, where: str) -> None:
+    say(f"{handed} jobs handed over to {where}; {plan.going} were going")
+    rest = len(plan.jobs) - handed
+    if rest:
+        say(f"{rest} jobs wait for room in the queue: type the same command again when some have ended")
+    _show_left(folder, plan)
 
 
 def _show(
