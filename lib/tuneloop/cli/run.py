@@ -206,7 +206,7 @@ def _show(folder: Path, plan: "Plan", *, as_json: bool, everything: bool = False
     if as_json:
         write_json(_plan_data(folder, plan, handed), whole=everything)
         return
-    from tuneloop.loop.overview import duration
+    from tuneloop.documents.logs import duration
 
     groups: dict[tuple[str, str], list[float]] = {}
     for job in plan.jobs:
