@@ -229,7 +229,7 @@ def _show(
     if as_json:
         write_json(_plan_data(folder, plan, handed, wanted), whole=everything)
         return
-    from tuneloop.loop.overview import duration
+    from tuneloop.documents.logs import duration
 
     groups: dict[tuple[str, str], list[float]] = {}
     for job in plan.jobs:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from tuneloop.documents.cache import fingerprint, plan_file
 from tuneloop.documents.errors import TuneloopError
 from tuneloop.documents.files import write_json
+from tuneloop.documents.logs import duration
 from tuneloop.experiment.layout import Layout
-from tuneloop.loop.overview import duration
 from tuneloop.loop.run import Plan
 from tuneloop.workers.wording import counted
 
