@@ -216,6 +216,18 @@ def test_tables_that_were_written_there_are_taken_over_and_every_byte_around_the
     assert "ours, edited\n<!-- tuneloop:begin results -->\nnew\n" in layout.summary.read_text()
 
 
+def test_lines_of_a_log_arrive_once_between_the_lines_of_this_machine(layout: Layout, mirror: Mirror) -> None:
+    here, there = layout.folder / "run-echo.log", Path(mirror.folder, "run-echo.log")
+    _write(here, "handed over\n")
+    _write(there, "one began\n")
+    mirror.fetch()
+    mirror.fetch()
+    here.write_text(here.read_text() + "asked to end\n")
+    there.write_text("one began\none ended\n")
+    mirror.fetch()
+    assert here.read_text().splitlines() == ["handed over", "one began", "asked to end", "one ended"]
+
+
 def test_what_was_set_aside_does_not_come_back(layout: Layout, mirror: Mirror) -> None:
     attempt = _ended(Path(mirror.folder))
     mirror.fetch()
