@@ -193,6 +193,16 @@ def test_an_end_counts_when_what_was_made_is_here_and_never_turns_back(layout: L
     assert again.backed({_JOB: _DONE, _OTHER: _DONE}, taken=2.0)[_JOB] == _DONE
 
 
+def test_a_job_that_was_put_back_into_the_queue_ends_anew(layout: Layout, mirror: Mirror) -> None:
+    transport = mirror.transport
+    assert isinstance(transport, Flaky)
+    _ended(Path(mirror.folder))
+    assert mirror.backed({_JOB: _DONE}, taken=1.0)[_JOB] == _DONE
+    mirror.backed({_JOB: _RUNNING}, taken=2.0)
+    transport.breaks_after = 0
+    assert mirror.backed({_JOB: _DONE}, taken=3.0)[_JOB].state == "running"
+
+
 def test_nothing_is_fetched_twice_for_one_picture_of_the_queue(layout: Layout, mirror: Mirror) -> None:
     _ended(Path(mirror.folder))
     transport = mirror.transport

@@ -134,7 +134,8 @@ class Mirror:
         A job that has ended and whose results could not be fetched goes on: nothing is known of how it ended.
         """
         ended = {_name(native) for native, answer in answers.items() if answer.final or answer.state in ENDED}
-        fetched = self._fetch_for(ended, taken or 0)
+        going = {_name(native) for native in answers} - ended  # one that was put back into the queue ends anew
+        fetched = self._fetch_for(ended, going, taken or 0)
         late = Answer("running", "it has ended, and what it made is not here yet", final=False)
         return {native: late if _name(native) in ended - fetched else answer for native, answer in answers.items()}
 
@@ -206,18 +207,19 @@ class Mirror:
         write_text(file, dump_yaml({"clusters": {self.cluster: profile}}), sync=False)
         self.transport.push(file, f"{self.folder}/{PROJECT_FILE}")
 
-    def _fetch_for(self, ended: set[str], taken: float) -> set[str]:
+    def _fetch_for(self, ended: set[str], going: set[str], taken: float) -> set[str]:
         """Return the ended jobs of which everything is here, after a try to get the rest where one is due."""
         record, now = self._record(), self.clock()
-        late = not ended <= set(record.ended) and now - record.tried >= _AGAIN_S
+        before = set(record.ended) - going
+        late = not ended <= before and now - record.tried >= _AGAIN_S
         if taken <= record.taken and not late:
-            return set(record.ended)
+            return before
         with suppress(TuneloopError):
-            self._write(_Record(taken, now, record.ended))
+            self._write(_Record(taken, now, sorted(before)))
             self.fetch()
-            record = _Record(taken, now, sorted({*record.ended, *ended}))
-            self._write(record)
-        return set(record.ended)
+            before |= ended
+            self._write(_Record(taken, now, sorted(before)))
+        return before
 
     def _record(self) -> _Record:
         with suppress(OSError, ValueError, TypeError):
