@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import hooks, many_runs, overhead, reading, scaffolding, startup
+from benchmarks import hooks, many_runs, overhead, reading, scaffolding, slurm, startup
 
 _ALL = {
     "reading": reading.measure,
@@ -11,6 +11,7 @@ _ALL = {
     "scaffolding": scaffolding.measure,
     "overhead": overhead.measure,
     "hooks": hooks.measure,
+    "slurm": slurm.measure,
 }
 
 

@@ -78,7 +78,7 @@ def _passed(folder: Path, real: Path) -> Path:
     for token, (kind, specs) in zip(_TOKENS, kinds.items(), strict=True):
         with journal.writing() as writer:
             writer.append("submitting", token=token, keys=[spec.key for spec in specs], cluster="local")
-            writer.append("submitted", token=token, native=token)
+            writer.append("submitted", token=token, native=["local", token, None])
         [model] = [path for path in models[kind].iterdir() if not path.name.startswith(".")]
         for index, spec in enumerate(specs):
             _copy(model, folder / spec.attempts / f"{token}.0", spec, token, index)

@@ -285,3 +285,19 @@ def test_unknown_lines_are_counted_and_change_nothing(greetings: list[str]) -> N
     read = parse_queue(known + "\n".join(greetings))
     assert read.rows == parse_queue(known).rows
     assert read.ignored == sum(bool(line.strip()) for line in greetings)
+
+
+@pytest.mark.parametrize(
+    ("row", "state"),
+    [
+        ("7|CANCELLED|0:0|1|None|3", "blocked"),  # never begun: given up with what it needs
+        ("7_4|CANCELLED|0:0|1|3|3", "blocked"),  # the same, of an array
+        ("7_0|CANCELLED|15:0|1|3|3", "cancelled"),  # scancel in the second in which it began
+        ("7|CANCELLED|0:0|1|2|3", "cancelled"),
+    ],
+)
+def test_a_cancelled_job_without_a_name_was_given_up_only_if_it_never_began(row: str, state: str) -> None:
+    [found] = parse_accounting(f"{row}\n").rows.values()
+    answer = from_accounting(found, lambda _user: None)
+    assert answer is not None
+    assert (answer.state, answer.final) == (state, True)

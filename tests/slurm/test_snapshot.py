@@ -226,6 +226,28 @@ def test_what_nobody_knows_is_lost_after_its_time_of_grace(scheduler, snapshot) 
     assert (answers[native(1)].state, answers[native(1)].final) == ("lost", True)
 
 
+def test_a_task_that_only_its_array_remembers_was_cancelled_before_it_began(scheduler, snapshot) -> None:
+    """Measured: SLURM keeps no record of such a task, in the queue or in accounting."""
+    asked = {native(7, task): T0 for task in range(3)}
+    scheduler.queue = {"7|0": "RUNNING|None", "7|[1-2%1]": "PENDING|JobArrayTaskLimit"}
+    assert snapshot.answers(asked, T0 + 1)[native(7, 2)].state == "queued"
+    scheduler.queue = {"7|0": "RUNNING|None", "7|1": "PENDING|JobArrayTaskLimit"}
+    assert snapshot.answers(asked, T0 + 20)[native(7, 2)].state == "queued", "once is no news"
+    assert snapshot.answers(asked, T0 + 40)[native(7, 2)] == Answer("cancelled", "before it began", final=True)
+    assert snapshot.answers(asked, T0 + 60)[native(7, 1)].state == "queued"
+
+
+@pytest.mark.parametrize(("first", "disabled"), [("RUNNING|None", ""), ("PENDING|Priority", DISABLED)])
+def test_a_task_that_may_have_begun_is_not_called_cancelled(scheduler, snapshot, first, disabled) -> None:
+    asked = {native(7, task): T0 for task in range(2)}
+    scheduler.accounting_down = disabled
+    scheduler.queue = {"7|0": "RUNNING|None", "7|1": first}
+    snapshot.answers(asked, T0 + 1)
+    del scheduler.queue["7|1"]
+    for after in range(20, GRACE_S, 40):
+        assert snapshot.answers(asked, T0 + after)[native(7, 1)].state in ("running", "queued")
+
+
 def test_a_job_that_accounting_calls_alive_is_not_lost_soon(scheduler, snapshot) -> None:
     asked = {native(1): T0}
     scheduler.accounting = {"1": f"RUNNING|0:0|{T0:.0f}|{T0:.0f}|Unknown"}

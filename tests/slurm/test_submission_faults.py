@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 RETRY = ("retry", "--failed")
 RUNS = [f"lr1e-{number}" for number in range(3, 9)]
 JOBS = 2 * len(RUNS) + 2  # a training and an evaluation each, the control's, and the one that collects
+QUICK_JOBS = 8  # of three runs
 DOWN_S = 30
 
 
@@ -51,6 +52,17 @@ def scaffolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     profile = f"cpus: 1, limits: {{running: {len(RUNS) - 1}}}"
     controls = "{epochs: 1, seconds: 6, steps: 4}"
     return make_on_slurm(tmp_path_factory.mktemp("scaffolded") / "lab", f"{{lr: [{values}]}}", controls, profile)
+
+
+@pytest.fixture
+def quick(tmp_path: Path, quick_scaffolded: Path) -> Path:
+    return copy_of(quick_scaffolded, tmp_path / "quick")
+
+
+@pytest.fixture(scope="module")
+def quick_scaffolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scaffolded") / "quick"
+    return make_on_slurm(folder, "{lr: [1e-3, 1e-4, 1e-5]}", "{epochs: 1, seconds: 0.3, steps: 4}")
 
 
 @pytest.fixture(scope="module")
@@ -128,12 +140,14 @@ def test_a_fault_of_one_run_is_named_and_spares_the_others(
         assert wait(folder) == 1
     found = reasons(folder)
     by = f"by {os.environ.get('USER') or 'root'}"
-    assert found[f"train/{running}"] == found[f"train/{pending}"] == ("cancelled", by)
-    assert found[f"eval/{dependent}/e0/cap"] == ("cancelled", by)
+    assert found[f"train/{running}"] in {("cancelled", by), ("cancelled", "")}
+    # A task that did not begin is on record or not, as it happens.
+    for key in (f"train/{pending}", f"eval/{dependent}/e0/cap"):
+        assert found[key] in {("cancelled", by), ("cancelled", "before it began")}
     for run in (running, pending, lost, full):
         assert found[f"eval/{run}/e0/cap"][0] == "blocked"
     assert found[f"train/{lost}"] == ("failed", "exit code 127")
-    assert found[f"train/{full}"][0] == "failed"
+    assert found[f"train/{full}"] == ("failed", "exit code 2")
     done = {key for key, (state, _) in found.items() if state == "done"}
     expected = {f"train/{dependent}", f"train/{spared}", f"eval/{spared}/e0/cap", "eval/control/base/cap", "collect"}
     assert done == expected
@@ -166,23 +180,22 @@ def test_a_scheduler_that_is_silent_for_half_a_minute_is_no_news(
         assert sum(scheduler_starts(cluster, item).values()) == JOBS
 
 
-def test_accounting_that_is_silent_costs_nothing(cluster: DevCluster, folder: Path, undisturbed: Path) -> None:
+def test_accounting_that_is_silent_costs_nothing(cluster: DevCluster, quick: Path) -> None:
     with cluster.stopped("slurmdbd"):
-        hand_over(folder)
-        assert wait(folder) == 0, reasons(folder)
-    assert results(folder) == results(undisturbed)
-    until(lambda: sum(scheduler_starts(cluster, folder).values()) >= JOBS, 60, "all starts in accounting")
-    assert sum(scheduler_starts(cluster, folder).values()) == JOBS
+        hand_over(quick)
+        assert wait(quick) == 0, reasons(quick)
+    until(lambda: sum(scheduler_starts(cluster, quick).values()) >= QUICK_JOBS, 60, "all starts in accounting")
+    assert sum(scheduler_starts(cluster, quick).values()) == QUICK_JOBS
 
 
 @pytest.fixture
 def few(cluster: DevCluster) -> Iterator[str]:
-    """A QOS under which a user may have ten jobs in the queue."""
+    """A QOS under which a user may have four jobs in the queue."""
     manage = ("sacctmgr", "-i", "-Q")
     user = cluster.call("id", "-un").strip()
     conf = cluster.folder / "slurm.conf"
     text = conf.read_text()
-    cluster.call(*manage, "add", "qos", "few", f"MaxSubmitJobsPerUser={JOBS - 4}")
+    cluster.call(*manage, "add", "qos", "few", "MaxSubmitJobsPerUser=4")
     cluster.call(*manage, "add", "account", "lab", "qos=few,normal")
     cluster.call(*manage, "add", "user", user, "account=lab", "qos=few,normal", "defaultaccount=lab")
     cluster.stop("slurmctld")
@@ -196,38 +209,52 @@ def few(cluster: DevCluster) -> Iterator[str]:
     cluster.restore()
 
 
-def test_a_limit_reached_half_way_leaves_whole_chains_and_the_rest_for_later(
-    few: str, folder: Path, undisturbed: Path
-) -> None:
-    # What the profile does not know: the array of trainings fits, that of evaluations does not, and is not cut.
-    profile(folder, f"qos: {few}")
-    plan = plan_id(folder)
-    assert plan is not None
-    ended = cli("run-experiment", folder, "--yes", plan, "--detach", check=False)
-    assert ended.returncode == 1
-    assert f"{len(RUNS)} of {JOBS} jobs were handed over; then: " in ended.stderr
-    assert "limits: {jobs: N}" in ended.stderr
-    assert set(states(folder).values()) <= {"queued", "waiting", "running", "done", "planned"}
-    cli("cancel", folder)
-    # What it does know: arrays are cut so that trainings and what follows from them fit.
-    profile(folder, f"qos: {few}, limits: {{jobs: {JOBS - 4}}}")
-    wait(folder)
-    ended = cli("retry", folder, "--failed", "--yes", plan_id(folder, *RETRY) or "", "--detach", check=False)
-    assert ended.returncode == 1
-    handed = [line["keys"] for line in events(folder) if line["event"] == "submitting"]
-    assert sorted(len(keys) for keys in handed[-3:] if isinstance(keys, list)) == [1, 5, 5]
-    for _ in range(3):
-        wait(folder)
-        plan = plan_id(folder, *RETRY)
-        if plan is not None:
-            cli("retry", folder, "--failed", "--yes", plan, "--detach", check=False)
-    assert wait(folder) == 0, reasons(folder)
-    assert results(folder) == results(undisturbed)
+def refused(folder: Path, *verb: str) -> str:
+    """Hand over what a limit does not let through; return what the command said."""
+    ended = cli(*verb, folder, "--yes", plan_id(folder, *verb) or "", "--detach", check=False)
+    assert ended.returncode == 1, ended.stdout
+    return ended.stderr
 
 
-def test_preempted_and_cancelled_by_the_scheduler_is_lost_and_done_again(
-    cluster: DevCluster, folder: Path, undisturbed: Path
-) -> None:
+def test_a_limit_reached_half_way_leaves_whole_chains_and_the_rest_for_later(few: str, quick: Path) -> None:
+    # The profile does not know: the array of trainings fits, that of evaluations does not, and is not cut.
+    profile(quick, f"qos: {few}")
+    said = refused(quick, "run-experiment")
+    assert f"3 of {QUICK_JOBS} jobs were handed over; then: " in said
+    assert "limits: {jobs: N}" in said
+    assert wait(quick) == 0
+    refused(quick, "run-experiment")  # evaluations and the control's: four, and no room for the one that collects
+    assert wait(quick) == 0
+    hand_over(quick)
+    assert wait(quick) == 0
+    assert set(states(quick).values()) == {"done"}
+    assert set(starts(quick).values()) == {1}
+
+
+def test_a_limit_that_is_known_is_filled_with_whole_chains(few: str, quick: Path) -> None:
+    profile(quick, f"qos: {few}, limits: {{jobs: 4}}")
+    assert f"4 of {QUICK_JOBS} jobs were handed over" in refused(quick, "run-experiment")
+    first, second, *_ = _handed(quick)
+    assert {key.split("/")[1] for key in first} == {key.split("/")[1] for key in second}
+    assert wait(quick) == 0, reasons(quick)
+    hand_over(quick)
+    assert wait(quick) == 0
+    assert set(states(quick).values()) == {"done"}
+    assert set(starts(quick).values()) == {1}
+
+
+def _handed(folder: Path) -> list[list[str]]:
+    """Return the jobs of each submission that was asked for."""
+    return [list(line["keys"]) for line in events(folder) if line["event"] == "submitting"]  # type: ignore[call-overload]
+
+
+@pytest.mark.soak
+def test_preempted_and_cancelled_by_the_scheduler_is_lost_and_done_again(cluster: DevCluster, tmp_path: Path) -> None:
+    # SLURM takes a quarter of a minute to make room.
+    undisturbed = make_on_slurm(tmp_path / "undisturbed", "{lr: [1e-3, 1e-4]}", "{epochs: 1, seconds: 40, steps: 4}")
+    folder = copy_of(undisturbed, tmp_path / "lab")
+    hand_over(undisturbed)
+    assert wait(undisturbed) == 0
     profile(folder, "partition: lowcancel")
     hand_over(folder)
     until(lambda: len(live_attempts(folder)) > 1)
@@ -235,17 +262,16 @@ def test_preempted_and_cancelled_by_the_scheduler_is_lost_and_done_again(
     cluster.wait_state(strong, "COMPLETED")
     assert wait(folder) == 1
     found = reasons(folder)
-    assert ("lost", "preempted") in found.values()
-    assert {state for state, _ in found.values()} <= {"lost", "blocked", "done"}
+    assert found["train/lr1e-3"] == found["train/lr1e-4"] == ("lost", "preempted")
+    assert found["eval/lr1e-3/e0/cap"][0] == "blocked"
+    assert found["collect"][0] == found["eval/control/base/cap"][0] == "done"
     assert_mended(folder, undisturbed)
 
 
-def test_a_cluster_without_accounting_needs_none(bare_cluster: DevCluster, folder: Path, undisturbed: Path) -> None:
+def test_a_cluster_without_accounting_needs_none(bare_cluster: DevCluster, folder: Path) -> None:
+    running, lost, *_ = RUNS
     with pointed_at(bare_cluster):
-        running, lost, *_ = RUNS
-        script = folder / lost / "finetune.slurm"
-        text = script.read_text()
-        script.unlink()
+        (folder / lost / "finetune.slurm").unlink()
         hand_over(folder)
         bare_cluster.wait_state(native(folder, f"train/{running}"), "RUNNING")
         bare_cluster.call("scancel", native(folder, f"train/{running}"))
@@ -257,5 +283,3 @@ def test_a_cluster_without_accounting_needs_none(bare_cluster: DevCluster, folde
             f"eval/{running}/e0/cap": "blocked",
             f"eval/{lost}/e0/cap": "blocked",
         }
-        script.write_text(text)
-        assert_mended(folder, undisturbed)

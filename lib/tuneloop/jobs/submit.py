@@ -26,12 +26,14 @@ class Decision:
     going: Places = field(default_factory=dict)  # what was handed over before and has not ended
     natives: Mapping[Token, Native] = field(default_factory=dict)  # of the submissions that `going` names
     superseded: Sequence[Native] = ()  # still in a queue, and handed over anew
+    resumes: int = 0  # times that a job which can resume goes on after its time limit
 
 
 @dataclass(frozen=True)
 class Handed:
     keys: tuple[JobKey, ...]
     refused: str | None = None  # why the rest was not taken
+    hint: str | None = None  # and what helps
 
 
 def hand_over(journal: Journal, fleet: Fleet, decide: Callable[[], Decision], plan: str, by: str) -> Handed:
@@ -60,7 +62,7 @@ def hand_over(journal: Journal, fleet: Fleet, decide: Callable[[], Decision], pl
             except FailedError as error:
                 reason = error.problems[0].message
                 writer.append("refused", token=batch.token, reason=reason)
-                return Handed(tuple(keys), reason)
+                return Handed(tuple(keys), reason, error.problems[0].hint)
             writer.append("submitted", token=batch.token, native=native)
             natives[batch.token] = native
             keys += batch.keys
@@ -101,7 +103,7 @@ def _batches(decision: Decision, fleet: Fleet) -> list[Batch]:
         # A scheduler takes an array whole or not at all: so many trainings that what follows from them fits, too.
         chain = max(Counter(spec.run for spec in decision.specs if spec.run is not None).values(), default=1)
         largest = max(1, min(largest, *(most // chain for most in allowed)))
-    return batches(decision.specs, largest, decision.going)
+    return batches(decision.specs, largest, decision.going, decision.resumes)
 
 
 def _orders(after: Sequence[After], natives: Mapping[Token, Native]) -> list[Order]:

@@ -44,5 +44,6 @@ def estimate(plan: Plan, cluster: str) -> str:
     time_and_budget = duration(plan.hours * 3600)
     if plan.budget_hours is not None:
         time_and_budget += f" of {plan.budget_hours:g} h"
+    money = "".join(f", {cost.amount:.2f} {cost.currency}".rstrip() for cost in plan.costs)
     over = ", over the budget" if plan.over_budget else ""
-    return f"{counted(len(plan.jobs), 'job')} of {hardware} at most, about {time_and_budget} on {cluster}{over}"
+    return f"{counted(len(plan.jobs), 'job')} of {hardware} at most, about {time_and_budget} on {cluster}{money}{over}"

@@ -213,10 +213,16 @@ def from_accounting(row: AccountRow, name: Callable[[int], str | None]) -> Answe
     if row.state == "FAILED":
         return Answer("failed", _failure(row), final=True)
     if row.state == "CANCELLED":
-        if row.by is None:  # nobody did: SLURM gave up on what it needs
-            return Answer("blocked", NEVER, final=True)
-        return Answer("cancelled", f"by {name(row.by) or f'user {row.by}'}", final=True)
+        if row.by is not None:
+            return Answer("cancelled", f"by {name(row.by) or f'user {row.by}'}", final=True)
+        # Nobody is on record: what never began was given up by SLURM, what began was ended while it was starting.
+        return Answer("cancelled", "", final=True) if _began(row) else Answer("blocked", NEVER, final=True)
     return Answer(meaning.state, meaning.words, final=True)
+
+
+def _began(row: AccountRow) -> bool:
+    """Tell whether a job was started; one that never was may have its end for its start."""
+    return row.start is not None and (row.start != row.end or (row.code, row.signal) != (0, 0))
 
 
 def _failure(row: AccountRow) -> str:

@@ -78,20 +78,25 @@ def _fault(called: Called) -> FailedError | MissingError | UnreachableError:
     """Return what a code that is not 0 means. Only sbatch's own word is a refusal."""
     said = called.err.strip()
     if called.code == _NOT_BEGUN:
-        return FailedError(Problem(_last(said), hint="mend it, then run the same command again"))
+        return FailedError(Problem(_last(said)))
     if called.code == _NO_PROGRAM:
         return MissingError(f"sbatch cannot be run: {_last(said)}", hint="type this where SLURM's commands are")
-    if any(words in said for words in _NO_ANSWER):
+    if is_silent(said):
         return UnreachableError(f"the scheduler does not answer: {_last(said)}", hint="run the same command again")
     if called.code not in _REFUSED:
         return UnreachableError(f"sbatch ended with {called.code}", hint="run the same command again")
     return FailedError(Problem(_reason(said) or "sbatch gave no reason", hint=_hint(said)))
 
 
-def _hint(said: str) -> str:
+def is_silent(said: str) -> bool:
+    """Tell whether a command of SLURM's failed because nobody answered it."""
+    return any(words in said for words in _NO_ANSWER)
+
+
+def _hint(said: str) -> str | None:
     if any(words in said for words in _TOO_MANY):
         return "say in the cluster's profile what the site allows, `limits: {jobs: N}`, or wait until jobs have ended"
-    return "mend it, then run the same command again"
+    return None
 
 
 def given_up(transport: Transport, folder: str, token: Token) -> str | None:

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.slurm.answers import FINER, AccountRow, Place, QueueRow, from_accounting, from_queue
-from tuneloop.jobs.slurm.pace import FIRST_S
+from tuneloop.jobs.slurm.pace import FIRST_S, FLOOR_S
 from tuneloop.jobs.state import ENDED
 
 GRACE_S = 180  # how long a job may be in neither place before it is lost: both are late now and then
@@ -49,6 +49,15 @@ class Known:
         if answer is not None:
             self.answer, self.missing, self.told = answer, None, True
         return answer is not None
+
+    def is_taken_out(self, now: float) -> None:
+        """Take in that the queue has the rest of an array and not this task, which accounting does not know either.
+
+        Measured: a task that is cancelled before it began leaves no record in any place.
+        """
+        never_began = self.answer is None or self.answer.state in ("queued", "waiting")
+        if never_began and self.missing is not None and now - self.missing >= FLOOR_S:
+            self.answer = Answer("cancelled", "before it began", final=True)
 
     def is_missing(self, now: float, *, patience: float, accounted: bool) -> None:
         """Take in that nobody has an end of the job, though queue and accounting, where there is one, answered."""

@@ -154,6 +154,7 @@ class Snapshot:
 
     def _look(self, memory: Memory, queue: Mapping[Place, QueueRow], now: float) -> None:
         wanting: dict[str, QueueRow | None] = {}
+        arrays = {job for job, _ in queue}
         for key, known in memory.jobs.items():
             row = row_of(queue, place_of(key))
             if row is not None:
@@ -171,6 +172,9 @@ class Snapshot:
                 continue
             if answered:
                 known.is_missing(now, patience=GRACE_S if told is None else RUNAWAY_S, accounted=accounted)
+                job, task = place_of(key)
+                if accounted and told is None and task is not None and job in arrays:
+                    known.is_taken_out(now)
             else:
                 known.missing = None
 
