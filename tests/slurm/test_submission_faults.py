@@ -191,13 +191,16 @@ def test_accounting_that_is_silent_costs_nothing(cluster: DevCluster, quick: Pat
 @pytest.fixture
 def few(cluster: DevCluster) -> Iterator[str]:
     """A QOS under which a user may have four jobs in the queue."""
-    manage = ("sacctmgr", "-i", "-Q")
+    manage = ("sacctmgr", "-i", "-Q", "add")  # fails where an earlier test has added it
     user = cluster.call("id", "-un").strip()
     conf = cluster.folder / "slurm.conf"
     text = conf.read_text()
-    cluster.call(*manage, "add", "qos", "few", "MaxSubmitJobsPerUser=4")
-    cluster.call(*manage, "add", "account", "lab", "qos=few,normal")
-    cluster.call(*manage, "add", "user", user, "account=lab", "qos=few,normal", "defaultaccount=lab")
+    for added in (
+        ("qos", "few", "MaxSubmitJobsPerUser=4"),
+        ("account", "lab", "qos=few,normal"),
+        ("user", user, "account=lab", "qos=few,normal", "defaultaccount=lab"),
+    ):
+        cluster.call(*manage, *added, check=False)
     cluster.stop("slurmctld")
     conf.write_text(f"{text}\nAccountingStorageEnforce=limits,qos\n")
     cluster.start("slurmctld")
