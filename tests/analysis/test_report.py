@@ -143,11 +143,11 @@ class TestPage:
         write(analyze(experiment, rows), experiment.layout, compute=compute)
         text = (experiment.layout.analysis / "report.md").read_text()
         assert (
-            "| compute: training | 2 jobs in 3 attempts, 3 h one after the other, 1 h of CPU (17% of what was asked"
-            " for), 900 MB of memory at most, 6 h of GPU (58% busy), 41,000 MB of GPU memory at most |"
+            "| compute: training | 2 jobs in 3 attempts, 3.0 h one after the other, 60 min of CPU (17% of what was asked"
+            " for), 900 MB of memory at most, 6.0 h of GPU (58% busy), 41,000 MB of GPU memory at most |"
         ) in text
         assert (
-            "| compute: evaluation | 1 job, 0.01 h one after the other, 0.005 h of CPU, 1,200 MB of memory at most |"
+            "| compute: evaluation | 1 job, 36 s one after the other, 18 s of CPU, 1,200 MB of memory at most |"
         ) in text
 
     def test_generation_settings_are_shown(self, experiment, rows):

@@ -15,7 +15,18 @@ from tuneloop.cli.output import MOST_JSON, table
 from typed import as_json, tuneloop
 
 HEAVY = {"torch", "torchtune", "transformers", "pandas", "matplotlib", "inspect_ai", "scipy", "pyarrow", "numpy"}
-CHANGES_NOTHING = {"explain", "wait", "status", "config", "sample", "logs", "doctor", "skills status", "skills doctor"}
+CHANGES_NOTHING = {
+    "explain",
+    "wait",
+    "status",
+    "config",
+    "sample",
+    "logs",
+    "doctor",
+    "skills status",
+    "skills doctor",
+    "cluster list",
+}
 
 
 @pytest.fixture(scope="module")

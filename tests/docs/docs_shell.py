@@ -19,6 +19,7 @@ NOT_TYPED = {
     "pip install": "it would change that environment",
     ".venv/bin/pre-commit install": "it would write into the checkout's .git",
     "scripts/slurm-dev-cluster": "tests/slurm brings its clusters up and down by it",
+    "tuneloop cluster": "tests/slurm types them where there is a cluster",
     "python make.py": "tests/train makes the tiny model, with fewer steps",
     "inspect eval": "the demo's jobs evaluate the same task",
     "cp -RL examples/preference": "tests/demo/test_preference.py designs, scaffolds and trains it",

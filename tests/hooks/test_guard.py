@@ -24,6 +24,9 @@ READS = [
     "tuneloop --version",
     "tuneloop skills status",
     "tuneloop skills link --dry-run",
+    "tuneloop cluster list",
+    "tuneloop cluster add site --ssh login --dry-run",
+    "tuneloop cluster check site --dry-run",
     "tuneloop export runs/demo/r001@0 out --dry-run --replace",
     # several of them, and programs that show what one says
     "tuneloop status; tuneloop doctor",
@@ -125,6 +128,8 @@ ASKS = [
     "tuneloop run-sometool runs/demo",
     "tuneloop retry runs/demo --failed",
     "tuneloop cancel runs/demo",
+    "tuneloop cluster check site",
+    "tuneloop cluster check site && tuneloop status",
     "tuneloop clean runs/demo --keep best --yes 4f2a1b22",
     "tuneloop scaffold-experiment runs/demo --replace r001",
     "tuneloop export runs/demo/r001@0 out --replace",

@@ -120,6 +120,13 @@ OWN_WORDS = {
     **{f"workers/torchtune/{name}.py": said for name, said in _TORCHTUNE.items()},
     **{f"workers/inspect/{name}.py": said for name, said in _INSPECT.items()},
     "documents/files.py": _FILES,
+    "experiment/standstill.py": {
+        "no epoch fits into the time limit": (
+            "its time limit is too short for one epoch, and training resumes after whole epochs"
+        ),
+    },
+    "jobs/state.py": {"the time limit ended it": "the time limit ended it"},
+    "jobs/slurm/answers.py": {"the time limit was reached": "the time limit ended it"},
 }
 
 # What a step only passes on, and what is refused at the scaffold, before there is a job.

@@ -224,6 +224,8 @@ def test_an_evaluation_has_its_own_repair() -> None:
         (Evidence("", code=137, peak_mb=4096, memory_mb=8192), "the kernel killed it, most likely: out of memory"),
         (Evidence("FileNotFoundError: a retry that went well", code=137), "something killed it"),
         (Evidence(recorded.TIME_LIMIT, code=143), "the time limit ended it"),
+        (Evidence("the time limit ended it", code=143), "the time limit ended it"),
+        (Evidence("step 3\nout of memory", code=None), "the kernel or the scheduler killed it: out of memory"),
         (Evidence("", code=143), "it was asked to end"),
         (Evidence("", code=139), "a library crashed"),
         (Evidence("terminate called after throwing an instance of 'std::bad_alloc'", code=134), MEMORY),

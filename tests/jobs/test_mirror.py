@@ -193,6 +193,16 @@ def test_an_end_counts_when_what_was_made_is_here_and_never_turns_back(layout: L
     assert again.backed({_JOB: _DONE, _OTHER: _DONE}, taken=2.0)[_JOB] == _DONE
 
 
+def test_a_job_that_was_put_back_into_the_queue_ends_anew(layout: Layout, mirror: Mirror) -> None:
+    transport = mirror.transport
+    assert isinstance(transport, Flaky)
+    _ended(Path(mirror.folder))
+    assert mirror.backed({_JOB: _DONE}, taken=1.0)[_JOB] == _DONE
+    mirror.backed({_JOB: _RUNNING}, taken=2.0)
+    transport.breaks_after = 0
+    assert mirror.backed({_JOB: _DONE}, taken=3.0)[_JOB].state == "running"
+
+
 def test_nothing_is_fetched_twice_for_one_picture_of_the_queue(layout: Layout, mirror: Mirror) -> None:
     _ended(Path(mirror.folder))
     transport = mirror.transport
@@ -214,6 +224,18 @@ def test_tables_that_were_written_there_are_taken_over_and_every_byte_around_the
     layout.summary.write_text(layout.summary.read_text().replace("ours", "ours, edited"))
     mirror.fetch()
     assert "ours, edited\n<!-- tuneloop:begin results -->\nnew\n" in layout.summary.read_text()
+
+
+def test_lines_of_a_log_arrive_once_between_the_lines_of_this_machine(layout: Layout, mirror: Mirror) -> None:
+    here, there = layout.folder / "run-echo.log", Path(mirror.folder, "run-echo.log")
+    _write(here, "handed over\n")
+    _write(there, "one began\n")
+    mirror.fetch()
+    mirror.fetch()
+    here.write_text(here.read_text() + "asked to end\n")
+    there.write_text("one began\none ended\n")
+    mirror.fetch()
+    assert here.read_text().splitlines() == ["handed over", "one began", "asked to end", "one ended"]
 
 
 def test_what_was_set_aside_does_not_come_back(layout: Layout, mirror: Mirror) -> None:

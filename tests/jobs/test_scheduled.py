@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tuneloop.experiment.standstill import TIME_LIMIT
 from tuneloop.experiment.work import JobKey, JobSpec, Need, Shape, State, Verdict
 from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.facts import Attempt
@@ -55,6 +56,13 @@ def found(attempts: list[Attempt], answer: Answer | None, *, asked: bool = False
             Answer("failed", "the time limit was reached", True),
             ("failed", "the time limit was reached"),
         ),
+        (
+            "its time limit ended it, and it did not go back",
+            [attempt(code=143, signal=TIME_LIMIT)],
+            Answer("failed", "exit code 143", True),
+            ("failed", "the time limit ended it"),
+        ),
+        ("it goes back", [attempt(code=143, signal=TIME_LIMIT)], PENDING, ("queued", "no free node")),
         ("it never came to a claim", [], Answer("failed", "exit code 127", True), ("failed", "exit code 127")),
         ("its node failed for good", [attempt()], Answer("lost", "its node failed", True), ("lost", "its node failed")),
         ("forgotten, but it said why", [attempt(code=3)], Answer("lost", "gone", True), ("failed", "exit code 3")),

@@ -189,10 +189,14 @@ def test_a_job_that_waits_names_what_it_waits_for() -> None:
         ("submitted", {"token": "e", "native": Native("dev", "8", None)}),
     ]
     waits = Answer("waiting", "a job that it needs has not ended", final=False)
-    for answer, expected in [
-        (ACTIVE, ("waiting", "for train/a")),
-        (Answer("failed", "out of memory", final=True), ("blocked", "train/a is failed")),
+    new = Answer("queued", "", final=False)
+    held = Answer("queued", "held by ann", final=False)
+    for answer, own, expected in [
+        (ACTIVE, waits, ("waiting", "for train/a")),
+        (ACTIVE, new, ("waiting", "for train/a")),
+        (ACTIVE, held, ("queued", "held by ann")),
+        (Answer("failed", "out of memory", final=True), waits, ("blocked", "train/a is failed")),
     ]:
-        answers = {NATIVE: answer, Native("dev", "8", None): waits}
+        answers = {NATIVE: answer, Native("dev", "8", None): own}
         found = states(SPECS, fold(events(*HANDED, *handed)), {}, scheduled={"dev"}, answers=answers)
         assert (found[EVAL].state, found[EVAL].reason) == expected

@@ -145,8 +145,10 @@ def wrapper(value: str, *, name: str = "exp", scripts: tuple[str, ...] = ("a/fin
     wishes = dict.fromkeys(("account", "partition", "qos", "reservation", "constraint", "gpu_type"), value)
     site_profile = profile(**wishes, mail=mail(value))
     keys = tuple(JobKey(f"train/r{number}") for number in range(len(scripts)))
-    batch = Batch(Token("0123456789"), "echo", Shape("dev", gpus=1), keys, scripts, tuple(range(len(scripts))))
-    return render(batch, (), site_profile, name, resumes=1)
+    batch = Batch(
+        Token("0123456789"), "echo", Shape("dev", gpus=1), keys, scripts, tuple(range(len(scripts))), resumes=1
+    )
+    return render(batch, (), site_profile, name)
 
 
 def directives(text: str) -> dict[str, str]:
@@ -187,7 +189,7 @@ def test_the_real_sbatch_reads_options_as_they_were_meant(cluster: DevCluster, t
     for value in OPTIONS[::8]:
         mailed = profile(mail=mail(value))
         batch = Batch(Token("0123456789"), "echo", Shape("dev"), (JobKey("train/a"),), ("a/job.slurm",), (0,))
-        (tmp_path / "held.slurm").write_text(render(batch, (), mailed, value, resumes=1))
+        (tmp_path / "held.slurm").write_text(render(batch, (), mailed, value))
         job = cluster.sbatch("--hold", "--chdir", str(tmp_path), tmp_path / "held.slurm")
         shown = cluster.call("scontrol", "show", "job", job)
         assert f"MailUser={value} MailType=END" in shown

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 import lab
 from slurm_cluster import DevCluster
 from sshd import HOST, Sshd, serving
@@ -129,3 +131,30 @@ def test_an_experiment_survives_every_break_of_its_connection_to_a_cluster_that_
         assert not list(folder.glob("*/epoch_*"))
         lab.cli("fetch", folder, "lr1e-3@1")
         assert [path.parent.parent.name for path in folder.glob("*/epoch_*/weights.json")] == ["lr1e-3"]
+
+
+@pytest.mark.soak
+def test_a_failed_run_is_tried_again_replaced_and_cancelled_on_a_cluster_over_ssh(
+    cluster: DevCluster, tmp_path: Path
+) -> None:
+    with login(cluster, tmp_path / "sshd") as daemon:
+        clusters = {"far": profile(daemon, tmp_path / "there")}
+        (tmp_path / "tuneloop.yaml").write_text(dump_yaml({"clusters": clusters}))
+        controls = "{epochs: 2, seconds: 0.4, steps: 4, fail: 7, fail_times: 1}"
+        folder = lab.make_echo(tmp_path / "exp", controls=controls, rest="cluster: far\n")
+        failed = lab.run(folder, "--follow", check=False)
+        assert failed.returncode == 1
+        assert "failing with 7, as asked" in failed.stdout
+        lab.run(folder, "--follow", verb=("retry", "--failed"))
+        assert set(lab.states(folder).values()) == {"done"}
+
+        summary = folder / "experiment_summary.md"
+        summary.write_text(summary.read_text().replace("steps: 4", "steps: 5").replace("seconds: 0.4", "seconds: 60"))
+        lab.cli("scaffold-experiment", folder, "--replace", "lr1e-3", "--replace", "lr1e-4")
+        states = lab.states(folder)
+        assert states.pop("eval/control/base/cap") == "done"
+        assert set(states.values()) == {"planned"}
+        lab.run(folder, "--detach")
+        lab.cli("cancel", folder)
+        assert lab.cli("wait", folder, "--timeout", "60", check=False).returncode == 1
+        assert set(lab.states(folder).values()) == {"cancelled", "done"}

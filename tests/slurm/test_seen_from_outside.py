@@ -14,9 +14,10 @@ from tuneloop.hooks.session import summary
 
 @pytest.fixture(scope="module")
 def project(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose profile lets one job of an array run at a time."""
+    """A project with a profile that lets one job of an array run at a time, and one with a set-up that fails."""
     project = tmp_path_factory.mktemp("project")
-    (project / "tuneloop.yaml").write_text("clusters:\n  dev: {executor: slurm, limits: {running: 1}}\n")
+    profiles = "  dev: {executor: slurm, limits: {running: 1}}\n  odd: {executor: slurm, source: [/nowhere/site.sh]}\n"
+    (project / "tuneloop.yaml").write_text(f"clusters:\n{profiles}")
     return project
 
 
@@ -27,7 +28,9 @@ def _here(cluster: DevCluster, project: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_experiment_is_seen_from_submission_to_report(project: Path, cluster: DevCluster) -> None:
-    folder = make_echo(project / "cap", controls="{epochs: 1, seconds: 4}", rest="cluster: dev\n")
+    broken = make_echo(project / "broken", variables="{lr: [1e-3]}", controls="{epochs: 1}", rest="cluster: odd\n")
+    run(broken, "--detach")
+    folder = make_echo(project / "cap", controls="{epochs: 1, seconds: 6}", rest="cluster: dev\n")
     run(folder, "--detach")
     until(lambda: states(folder)["train/lr1e-3"] == "running", 20, "a running training")
 
@@ -46,10 +49,10 @@ def test_an_experiment_is_seen_from_submission_to_report(project: Path, cluster:
     assert "runner" not in text
     assert re.search(r"; dev answered (just now|\d+ s ago)\n", text)
     assert re.search(r"train/lr1e-3 .*dev \d+_0\n", text)
-    assert re.search(r"^Tuneloop: cap: .*\d running.* on dev as of just now\.", summary(project))
+    assert re.search(r"\bcap: [^;]*, on dev as of", summary(project))
 
     assert cli("wait", folder, "--timeout", "60").stdout.startswith("6 done\n")
-    assert summary(project) == ""
+    assert "on dev" not in summary(project)
     assert "answered" not in cli("status", folder).stdout
 
     for log, keys in {
@@ -66,3 +69,16 @@ def test_an_experiment_is_seen_from_submission_to_report(project: Path, cluster:
     assert not re.search("running|queued|waiting", block)
     used = {job["key"]: job["usage"] for job in as_json("status", folder, "--all")["jobs"]}
     assert all(item["wall_s"] > 0 and item["cpus"] == 1 and item["gpus"] == 0 for item in used.values())
+
+    _shows_what_went_wrong_before_it_began(broken)
+
+
+def _shows_what_went_wrong_before_it_began(folder: Path) -> None:
+    ended = cli("wait", folder, "--timeout", "60", check=False)
+    assert ended.returncode == 1
+    assert "train/lr1e-3 failed: " in ended.stdout
+    said = cli("logs", folder, "train/lr1e-3").stdout
+    assert "/nowhere/site.sh: No such file or directory" in said
+    assert "/nowhere/site.sh: No such file or directory" in ended.stdout
+    assert states(folder)["eval/lr1e-3/e0/cap"] == "blocked"
+    assert summary(folder) == ""

@@ -9,6 +9,7 @@ from typing import Any
 
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.files import read_text
+from tuneloop.documents.logs import duration
 from tuneloop.experiment.design import DataEntry
 from tuneloop.experiment.identity import file_hash
 from tuneloop.experiment.read import Experiment
@@ -62,16 +63,16 @@ def _cost(jobs: Sequence[Sequence[Usage]]) -> str:
     repeated = f" in {len(usages)} attempts" if len(usages) > len(jobs) else ""
     found = [
         f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}{repeated}",
-        f"{sum(usage.wall_s for usage in usages) / 3600:.3g} h one after the other",
-        f"{sum(usage.cpu_s for usage in usages) / 3600:.3g} h of CPU{_share(usages)}",
+        f"{duration(sum(usage.wall_s for usage in usages))} one after the other",
+        f"{duration(sum(usage.cpu_s for usage in usages))} of CPU{_share(usages)}",
         f"{max(usage.peak_memory_mb for usage in usages):,.0f} MB of memory at most",
     ]
     busy = [(usage.gpu_use, usage.wall_s * usage.gpus) for usage in usages if usage.gpu_use is not None]
-    hours = sum(usage.wall_s * usage.gpus for usage in usages) / 3600
-    if hours:
+    seconds = sum(usage.wall_s * usage.gpus for usage in usages)
+    if seconds:
         weight = sum(weight for _, weight in busy)
         share = f" ({sum(use * weight for use, weight in busy) / weight:.0%} busy)" if weight else ""
-        found.append(f"{hours:.3g} h of GPU{share}")
+        found.append(f"{duration(seconds)} of GPU{share}")
     memory = [usage.gpu_memory_mb for usage in usages if usage.gpu_memory_mb is not None]
     return ", ".join(found + ([f"{max(memory):,.0f} MB of GPU memory at most"] if memory else []))
 

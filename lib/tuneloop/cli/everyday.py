@@ -67,7 +67,9 @@ def show_end(folder: Folder, code: int, *, as_json: bool, everything: bool) -> N
     if as_json:
         write_json(_data(experiment, board, fleet) | {"exit": code}, whole=everything)
         return
-    say(_counts(board))
+    from tuneloop.loop.status import who_runs
+
+    say("; ".join([_counts(board), *(who_runs(board, fleet, time.time()) if board.going else [])]))
     _show_failures(experiment, board)
     if code == 0 and experiment.layout.report.is_file():
         say(f"report: {experiment.layout.report}")

@@ -3,8 +3,8 @@
 import getpass
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from tuneloop.documents.errors import InputError
 from tuneloop.documents.shell import typed
 
 if TYPE_CHECKING:
+    from tuneloop.loop.adjust import Proposal
     from tuneloop.loop.run import Choice, Plan
 
 Follow = Annotated[
@@ -163,19 +164,24 @@ def _hand_over(
     from tuneloop.experiment.read import read_experiment
     from tuneloop.jobs.board import read_board
     from tuneloop.jobs.going import remember_going
+    from tuneloop.loop import adjust
     from tuneloop.loop import run as loop
     from tuneloop.loop.orders import Crew
     from tuneloop.loop.shown import estimate, remember_plan
 
     experiment = read_experiment(folder)
     crew = Crew(experiment)
-    fleet = crew.fleet()
-    plan = loop.plan_run(experiment, read_board(experiment, fleet), choice)
+    board = read_board(experiment, crew.fleet())
+    if not dry_run and (left := adjust.unfinished(experiment, board)):
+        experiment = adjust.finish(experiment, crew, left)
+        board = read_board(experiment, crew.fleet())
+    wanted = adjust.proposals(experiment, board, crew) if choice is loop.AGAIN else []
+    plan = loop.plan_run(experiment, board, choice, [item.lines for item in wanted if item.applies])
     where = " and ".join(plan.clusters) or crew.cluster
     if dry_run or yes is None:
         remember_plan(experiment.layout, verb.split(maxsplit=1)[0], estimate(plan, where), plan.id)
     if dry_run:
-        _show(folder, plan, as_json=as_json, everything=everything, handed=None)
+        _show(folder, plan, as_json=as_json, everything=everything, handed=None, wanted=wanted)
         return
     if plan.jobs:
         consent(
@@ -183,30 +189,47 @@ def _hand_over(
             yes,
             lack=f"{len(plan.jobs)} jobs need a yes",
             again=f"tuneloop {verb.format(typed(folder))}",
-            show=lambda: _show(folder, plan, as_json=False),
+            show=lambda: _show(folder, plan, as_json=False, wanted=wanted),
             question="Hand them over?",
             as_json=as_json,
         )
+    experiment, crew, plan = adjust.agreed(experiment, crew, plan, wanted, by=_who())
+    fleet = crew.fleet()
     handed = loop.start(experiment, fleet, plan, choice, by=_who())
     remember_going(experiment.layout, read_board(experiment, fleet))
     watch = sys.stdout.isatty() if follow is None else follow
     if as_json and not watch:
-        _show(folder, plan, as_json=True, everything=everything, handed=len(handed))
+        _show(folder, plan, as_json=True, everything=everything, handed=len(handed), wanted=wanted)
         return
     if not as_json:
-        say(f"{len(handed)} jobs handed over to {where}; {plan.going} were going")
-        _show_left(folder, plan)
+        _show_handed(folder, plan, len(handed), where)
     if watch:
         _finish(folder, None, live=not as_json and sys.stdout.isatty(), as_json=as_json, everything=everything)
     else:
         say(f"next: tuneloop wait {typed(folder)}")
 
 
-def _show(folder: Path, plan: "Plan", *, as_json: bool, everything: bool = False, handed: int | None = None) -> None:
+def _show_handed(folder: Path, plan: "Plan", handed: int, where: str) -> None:
+    say(f"{handed} jobs handed over to {where}; {plan.going} were going")
+    rest = len(plan.jobs) - handed
+    if rest:
+        say(f"{rest} jobs wait for room in the queue: type the same command again when some have ended")
+    _show_left(folder, plan)
+
+
+def _show(
+    folder: Path,
+    plan: "Plan",
+    *,
+    as_json: bool,
+    everything: bool = False,
+    handed: int | None = None,
+    wanted: Sequence["Proposal"] = (),
+) -> None:
     if as_json:
-        write_json(_plan_data(folder, plan, handed), whole=everything)
+        write_json(_plan_data(folder, plan, handed, wanted), whole=everything)
         return
-    from tuneloop.loop.overview import duration
+    from tuneloop.documents.logs import duration
 
     groups: dict[tuple[str, str], list[float]] = {}
     for job in plan.jobs:
@@ -219,9 +242,15 @@ def _show(folder: Path, plan: "Plan", *, as_json: bool, everything: bool = False
     budget = f" of {plan.budget_hours:g} h" if plan.budget_hours is not None else ""
     going = f"{plan.going_hours:.2f} h going ({plan.going} jobs)"
     say(f"{plan.hours:.2f} h planned, {going}, {plan.spent_hours:.2f} h spent{budget}")
+    for cost in plan.costs:
+        say(f"about {cost}")
     if plan.over_budget:
         say("over the budget: this plan would be refused")
+    if plan.fits is not None:
+        say(f"{plan.fits} of {len(plan.jobs)} jobs have room in the queue now; the same command hands over the rest")
     _show_left(folder, plan)
+    for item in wanted:
+        say(_proposal(item))
     if plan.jobs:
         say(f"plan {plan.id}")
 
@@ -236,7 +265,21 @@ def _show_left(folder: Path, plan: "Plan") -> None:
         say(f"left alone: {len(stale)} stale; `tuneloop scaffold-experiment {typed(folder)}` says what changed")
 
 
-def _plan_data(folder: Path, plan: "Plan", handed: int | None) -> dict[str, Any]:
+def _proposal(item: "Proposal") -> str:
+    """Say what becomes of a training that ran out of memory."""
+    if not item.values:
+        return f"{item.run} ran out of memory, and nothing of it can be made smaller by itself: `tuneloop status`"
+    if item.allowed:
+        values = " and ".join(f"`{name}: {value}`" for name, value in item.values.items())
+        return f"{item.run} ran out of memory: it gets {values}, the same effective batch"
+    return (
+        f"{item.run} ran out of memory; for the same effective batch write under `runs:` in the design\n"
+        f"  - {item.lines}\n"
+        "or let `retry` do so with `policy: {out_of_memory: smaller-batch}`"
+    )
+
+
+def _plan_data(folder: Path, plan: "Plan", handed: int | None, wanted: Sequence["Proposal"]) -> dict[str, Any]:
     return {
         "schema": "tuneloop.plan/1",
         "experiment": str(folder.resolve()),
@@ -248,7 +291,10 @@ def _plan_data(folder: Path, plan: "Plan", handed: int | None) -> dict[str, Any]
         "spent_hours": round(plan.spent_hours, 4),
         "budget_hours": plan.budget_hours,
         "over_budget": plan.over_budget,
+        "fits": plan.fits,
+        "costs": [asdict(cost) for cost in plan.costs],
         "left": [{"key": item.key, "state": item.state, "reason": item.reason} for item in plan.left],
+        "out_of_memory": [{"run": item.run, "set": item.values, "applies": item.applies} for item in wanted],
         "jobs": [{"key": job.key, "worker": job.worker, "seconds": job.seconds} for job in plan.jobs],
     }
 

@@ -26,6 +26,15 @@ def seconds(time: str) -> float:
     return datetime.fromisoformat(time).timestamp()
 
 
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: `40 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 class EventLog:
     """The log `<name>.log` in a folder. Losing a line in a crash is allowed: the journal is the record."""
 

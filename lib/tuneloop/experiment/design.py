@@ -86,6 +86,12 @@ class Budget(Schema):
 
 class Policy(Schema):
     retries: int = Field(default=1, ge=0, le=10, description="restarts of a job whose process vanished")
+    resumes: int = Field(
+        default=3, ge=0, le=100, description="times that a training goes on after its time limit, on a cluster"
+    )
+    out_of_memory: Literal["stop", "smaller-batch"] = Field(
+        default="stop", description="what `retry` does with a training that ran out of memory"
+    )
     keep: Literal["all", "best", "last", "none"] = Field(
         default="all", description="the epochs of each run whose weights stay when all jobs are done"
     )

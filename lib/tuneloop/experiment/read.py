@@ -10,6 +10,7 @@ from tuneloop.documents.files import read_text, user_path
 from tuneloop.documents.frontmatter import StrictYAMLHandler, parse
 from tuneloop.documents.shell import typed
 from tuneloop.documents.yamltext import lines_of
+from tuneloop.experiment.adjusted import adjusted, read_adjustments
 from tuneloop.experiment.design import Design, faults
 from tuneloop.experiment.expand import Run, expand
 from tuneloop.experiment.layout import Layout
@@ -23,7 +24,7 @@ class Experiment:
     design: Design
     lines: Lines  # of every key of the design, for errors
     source: Path | None = None  # where the design stands, when it is not in the summary yet
-    expanded: Sequence[Run] | None = None  # as `check_design` returned them
+    expanded: Sequence[Run] | None = None  # as `check_design` returned them, and as they were adjusted since
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -62,7 +63,7 @@ def read_experiment(folder: Path) -> Experiment:
     document = parse(text, Design, layout.summary)
     head, _ = StrictYAMLHandler(layout.summary).split(text)
     lines = lines_of(head, first_line=2)
-    runs = check_design(document.data, layout.summary, lines)
+    runs = adjusted(check_design(document.data, layout.summary, lines), read_adjustments(layout))
     return Experiment(layout, document.data, lines, expanded=runs)
 
 

@@ -34,18 +34,20 @@ class Batch:
     scripts: tuple[str, ...]
     tasks: tuple[int, ...]
     after: tuple[After, ...] = ()
+    resumes: int = 0  # times that a job goes on after its time limit; 0 for one that would begin anew
 
 
 Places = Mapping[tuple[str | None, JobKey], Place]  # by experiment (None: this one) and job
 
 
-def batches(specs: Sequence[JobSpec], largest: int, going: Places) -> list[Batch]:
+def batches(specs: Sequence[JobSpec], largest: int, going: Places, resumes: int = 0) -> list[Batch]:
     """Cut jobs into batches of one worker and shape with at most `largest` jobs each, after the ones it waits for.
 
     Evaluations of the trainings of one array become arrays with the same tasks, so that each waits for its own
     training alone. `going` holds the jobs that were handed over before and have not ended, here and in the
     experiments that are cited; what is needed and stands in neither is done. The order is that of chains:
-    trainings, then what follows from them, so that a limit reached half-way leaves whole chains.
+    trainings, then what follows from them, so that a limit reached half-way leaves whole chains. `resumes` is how
+    often one that can resume goes on after its time limit.
     """
     waiting = {spec.key: spec for spec in specs}
     places = {place: found for place, found in going.items() if place[0] is not None or place[1] not in waiting}
@@ -53,7 +55,7 @@ def batches(specs: Sequence[JobSpec], largest: int, going: Places) -> list[Batch
     while waiting:
         ready = [spec for spec in waiting.values() if not any(need.job in waiting for need in _own_needs(spec))]
         assert ready, "jobs need each other"
-        for batch in _groups(ready, largest, places):
+        for batch in _groups(ready, largest, places, resumes):
             made.append(batch)
             tasks = zip(batch.keys, batch.tasks, strict=True)
             places |= {(None, key): Place(batch.token, task) for key, task in tasks}
@@ -62,7 +64,7 @@ def batches(specs: Sequence[JobSpec], largest: int, going: Places) -> list[Batch
     return _by_chain(made)
 
 
-def _groups(specs: Sequence[JobSpec], largest: int, places: Places) -> Iterator[Batch]:
+def _groups(specs: Sequence[JobSpec], largest: int, places: Places, resumes: int) -> Iterator[Batch]:
     groups: dict[object, list[JobSpec]] = {}
     for spec in specs:
         groups.setdefault(_alike(spec, places), []).append(spec)
@@ -81,6 +83,7 @@ def _groups(specs: Sequence[JobSpec], largest: int, places: Places) -> Iterator[
                 tuple(spec.script for spec in chunk),
                 tasks,
                 after,
+                resumes if all(spec.resumable for spec in chunk) else 0,
             )
 
 

@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 
 _FEWER_ROWS = (
-    "halve `batch_size` and double `gradient_accumulation`: the effective batch stays the same;"
-    " at 1, lower `max_seq_len` or set `activation_checkpointing: true`"
+    "halve `batch_size` and double `gradient_accumulation`: the effective batch stays the same, and"
+    " `tuneloop retry EXP --failed --dry-run` says how; at 1, lower `max_seq_len` or set"
+    " `activation_checkpointing: true`"
 )
 _FEWER_SAMPLES = (
     "give the evaluation `generation: {max_connections: 4}`: fewer samples at once, and the same answers; or run fewer"
@@ -52,13 +53,19 @@ TABLE = [
     ),
     # Limits that somebody else enforces.
     Row(
-        r"DUE TO TIME LIMIT",
+        r"no epoch fits into the time limit",
+        "its time limit is too short for one epoch, and training resumes after whole epochs",
+        "raise `limits.minutes` of the cluster profile where that is what cuts it, give it a faster machine, or divide"
+        " the data of an epoch: fewer samples and more `epochs`",
+    ),
+    Row(
+        r"DUE TO TIME LIMIT|the time limit (?:ended it|was reached)",
         "the time limit ended it",
         "train fewer `epochs`, set `max_steps`, or submit it with a longer `--time`",
         evaluating="set `limit` of the evaluation, or submit it with a longer `--time`",
     ),
     Row(
-        r"oom[_-]kill|Out of memory: Killed process|OUT_OF_MEMORY",
+        r"oom[_-]kill|Out of memory: Killed process|OUT_OF_MEMORY|(?:^| )out of memory$",
         "the kernel or the scheduler killed it: out of memory",
         _FEWER_ROWS,
         evaluating=_FEWER_SAMPLES,
@@ -316,7 +323,7 @@ _SIGNALS: dict[int | None, tuple[str, str]] = {
     134: ("a library gave up (abort)", "the last lines of the log say why"),
 }
 _OUTSIDE = {137, 143}  # SIGKILL and SIGTERM come from outside: the log has no last word on them
-_ENDERS = TABLE[1:3]  # … unless who sent them left a line there
+_ENDERS = TABLE[1:4]  # … unless who sent them left a line there
 
 
 def likely_cause(evidence: Evidence) -> tuple[str | None, str | None]:
@@ -328,6 +335,11 @@ def likely_cause(evidence: Evidence) -> tuple[str | None, str | None]:
         if re.search(row.pattern, text):
             return row.cause, row.evaluating if evidence.evaluates and row.evaluating else row.hint
     return _by_signal(evidence)
+
+
+def out_of_memory(evidence: Evidence) -> bool:
+    """Tell whether what is known of it says that memory ran out, on the machine or on its GPU."""
+    return likely_cause(evidence)[1] in (_FEWER_ROWS, _FEWER_SAMPLES)
 
 
 def _spoken(text: str) -> str:

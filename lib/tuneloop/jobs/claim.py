@@ -3,7 +3,8 @@
 `python -m tuneloop.jobs.claim --attempts DIR --log PATTERN --digest D -- bash SCRIPT`
 
 The attempt's folder appears by one rename, with its lock already held and `start.json` in it; a second copy of
-the same attempt finds the name taken and ends with exit code 4. The lock is inherited by every process of the
+the same attempt finds the name taken and ends with exit code 4, as does a copy that a lost node starts when the job
+has been restarted elsewhere (`experiment/fence.py`). The lock is inherited by every process of the
 job, so it is free only when all of them are gone. Some tools start workers without it and in sessions of their own,
 as torchrun does: those that the script leaves behind are adopted and ended, too. `exit.json` and `usage.json` are
 written last; without them and with a free lock the attempt was killed. Starts in about 60 ms: nothing heavy is
@@ -28,6 +29,8 @@ from types import FrameType
 from tuneloop.documents.files import create_json
 from tuneloop.documents.locks import hold_for_life
 from tuneloop.documents.logs import EventLog, timestamp_ms
+from tuneloop.experiment.fence import SupersededError, entering
+from tuneloop.experiment.standstill import TIME_LIMIT
 from tuneloop.jobs.meter import Meter
 from tuneloop.jobs.orphans import GRACE_S, adopt_orphans, end_the_rest
 
@@ -55,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     attempts = Path(arguments.attempts).resolve()
     try:
         attempt = claim(attempts, f"{token}.{restart}", start)
+    except SupersededError as error:
+        sys.stderr.write(f"attempt {token}.{restart} is {error}\n")
+        return TAKEN
     except OSError as error:
         sys.stderr.write(f"no attempt can be put on record in {attempts}: {error.strerror}\n")
         return UNWRITABLE
@@ -69,17 +75,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def claim(attempts: Path, name: str, start: dict[str, object]) -> Path | None:
-    """Make the attempt's folder and hold its lock for the life of this process, or return None when it is taken."""
+    """Make the attempt's folder and hold its lock for the life of this process, or return None when it is taken.
+
+    From now on it is the newest attempt at its job. Raises SupersededError where a later restart has begun.
+    """
     attempts.mkdir(parents=True, exist_ok=True)
     beside = attempts / f".{name}.{os.getpid()}"
     beside.mkdir()
     hold_for_life(beside / "lock")
     (beside / "start.json").write_text(json.dumps(start))
     try:
-        # A folder that holds something is never replaced by a rename.
-        return beside.rename(attempts / name)
-    except OSError:
+        with entering(attempts, name):
+            # A folder that holds something is never replaced by a rename.
+            return beside.rename(attempts / name)
+    except (OSError, SupersededError) as error:
         shutil.rmtree(beside)
+        if isinstance(error, SupersededError):
+            raise
         return None
 
 
@@ -141,7 +153,7 @@ def _forward_signals() -> tuple[list[int], list[int]]:
         for group in groups:
             _signal_group(group, signal.SIGTERM)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, TIME_LIMIT):
         signal.signal(number, forward)
     return asked, groups
 

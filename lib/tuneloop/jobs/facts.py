@@ -13,6 +13,7 @@ from typing import Any
 
 from tuneloop.documents.locks import is_held
 from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.standstill import TIME_LIMIT
 from tuneloop.experiment.work import JobKey, JobSpec, Usage, Verdict
 
 _SMALL = 8192  # bytes; a fact has some hundred
@@ -36,6 +37,7 @@ class Attempt:
     code: int | None = None
     ended: str | None = None
     verdict: Verdict | None = None
+    signal: int | None = None  # by which it was asked to end
 
     @cached_property
     def usage(self) -> Usage | None:
@@ -43,6 +45,11 @@ class Attempt:
         data = _json(f"{self.path}/usage.json")
         known = Usage.__dataclass_fields__
         return None if data is None else Usage(**{name: value for name, value in data.items() if name in known})
+
+    @property
+    def late(self) -> bool:
+        """Tell whether it was ended shortly before its time limit."""
+        return self.signal == TIME_LIMIT and self.code not in (0, None)
 
     @property
     def verified(self) -> bool:
@@ -97,6 +104,7 @@ class Facts:
             code=None if end is None else end["code"],
             ended=None if end is None else end["time"],
             verdict=_verdict(_json(f"{path}/verified.json")),
+            signal=None if end is None else end.get("signal"),
         )
         if end is not None:
             self._ended[path] = attempt

@@ -9,7 +9,7 @@ from tuneloop.documents.shell import typed
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import JobKey, JobSpec, State, evaluation_of
 from tuneloop.jobs.board import Board
-from tuneloop.jobs.causes import Evidence, likely_cause
+from tuneloop.jobs.causes import Evidence, likely_cause, out_of_memory
 from tuneloop.jobs.facts import progress
 from tuneloop.jobs.state import JobStatus
 
@@ -26,6 +26,7 @@ class Failure:
     last_lines: tuple[str, ...]
     cause: str | None
     hint: str | None
+    out_of_memory: bool = False
 
 
 def failures(layout: Layout, board: Board) -> list[Failure]:
@@ -53,12 +54,22 @@ def output_of(layout: Layout, spec: JobSpec, status: JobStatus) -> Path | None:
 def _failure(layout: Layout, spec: JobSpec, status: JobStatus) -> Failure:
     log = output_of(layout, spec, status)
     lines = _last_lines(log)
-    cause, hint = likely_cause(_evidence(spec, status, lines))
+    evidence = _evidence(spec, status, lines)
+    cause, hint = likely_cause(evidence)
     if hint is not None:
         hint = re.sub(r"\bEXP\b", lambda _: typed(layout.folder), hint)
         hint = re.sub(r"\bRUN\b", lambda _: spec.run or "", hint)
     found = log if log is not None and log.is_file() else None
-    return Failure(status.key, status.state, status.reason, found, tuple(lines[-_SHOWN:]), cause, hint)
+    return Failure(
+        status.key,
+        status.state,
+        status.reason,
+        found,
+        tuple(lines[-_SHOWN:]),
+        cause,
+        hint,
+        out_of_memory=out_of_memory(evidence),
+    )
 
 
 def _evidence(spec: JobSpec, status: JobStatus, lines: list[str]) -> Evidence:

@@ -1,6 +1,6 @@
 """The journal: what we asked for, one JSON object a line, on the disk before the act that depends on it.
 
-Events: `added retired consented waived submitting submitted refused cancel-asked`. It is written by whoever
+Events: `added retired consented waived submitting submitted refused cancel-asked adjusted`. It is written by whoever
 acts, on the submitting side only, under a lock held for milliseconds. A torn last line is what a kill leaves:
 it is ignored, and ended with a mark before the next append. Any other bad line is an error with its number.
 """
@@ -17,7 +17,9 @@ from tuneloop.documents.locks import exclusive
 from tuneloop.documents.logs import timestamp
 from tuneloop.experiment.layout import Layout
 
-Kind = Literal["added", "retired", "consented", "waived", "submitting", "submitted", "refused", "cancel-asked"]
+Kind = Literal[
+    "added", "retired", "consented", "waived", "submitting", "submitted", "refused", "cancel-asked", "adjusted"
+]
 _TORN = b" #torn"  # ends a line that a kill cut off; JSON has no comments
 _TAIL = 65536  # bytes; longer than any event
 

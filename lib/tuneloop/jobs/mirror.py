@@ -18,11 +18,11 @@ from tuneloop.documents.blocks import block_text
 from tuneloop.documents.config import PROJECT_FILE, Profile
 from tuneloop.documents.errors import FailedError, InputError, MissingError, TuneloopError
 from tuneloop.documents.files import (
+    append_line,
     make_folder,
     read_text,
     remove_file,
     remove_folder,
-    user_path,
     write_json,
     write_text,
 )
@@ -34,7 +34,7 @@ from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.native import Native
 from tuneloop.jobs.state import ENDED
 from tuneloop.jobs.summary import update_block
-from tuneloop.jobs.transport import Here, Ssh, Transport
+from tuneloop.jobs.transport import Here, transport_of
 
 _BLOCKS = ("status", "results")  # of the summary, which the job that collects writes there
 _LAST_WORD = "exit.json"  # of an attempt: with it, all else that it made is there
@@ -51,6 +51,8 @@ _TOLD = (
     *("slurm-*.out", "/.tuneloop/submissions/*.out", "/.tuneloop/submissions/*.id"),
     *("/*/eval/logs/*", "/analysis/***"),
 )
+# What jobs append to, as commands do here.
+_LOGS = ("/run-*.log", "/analyze-experiment.log")
 # Attempts that are just being claimed, and what has no business here.
 _UNTOLD = ("/*/.attempts/*/.*", "/.tuneloop/attempts/*/.*", "/.tuneloop/inputs", "/.tuneloop/models")
 _AGAIN_S = 10.0  # after a copy that broke off
@@ -97,9 +99,8 @@ class Mirror:
             hint = "set its `scratch:` to a folder there that the jobs can read and write"
             raise MissingError(f"the profile `{cluster}` is reached over SSH and has no `scratch`", hint=hint)
         self.layout, self.cluster, self.profile, self.clock = layout, cluster, profile, clock
-        config = None if profile.ssh_config is None else user_path(profile.ssh_config)
-        self.transport: Transport = Ssh(profile.ssh, config)
-        self.host = f"{profile.ssh} {config}"
+        self.transport = transport_of(profile)
+        self.host = f"{profile.ssh} {profile.ssh_config}"
         mark = hashlib.sha256(os.fsencode(layout.folder)).hexdigest()[:8]
         # The home there is where commands begin; only a shell would know `~`.
         scratch = PurePosixPath(profile.scratch.removeprefix("~/"))
@@ -133,7 +134,8 @@ class Mirror:
         A job that has ended and whose results could not be fetched goes on: nothing is known of how it ended.
         """
         ended = {_name(native) for native, answer in answers.items() if answer.final or answer.state in ENDED}
-        fetched = self._fetch_for(ended, taken or 0)
+        going = {_name(native) for native in answers} - ended  # one that was put back into the queue ends anew
+        fetched = self._fetch_for(ended, going, taken or 0)
         late = Answer("running", "it has ended, and what it made is not here yet", final=False)
         return {native: late if _name(native) in ended - fetched else answer for native, answer in answers.items()}
 
@@ -148,12 +150,18 @@ class Mirror:
 
     def _fetch(self) -> None:
         summary = self._waiting / self.layout.summary.name
-        before = _content(summary)
+        before = _texts(self._waiting)
         # An end that is known here must come with all that was made before it, so ends are taken over last.
-        self.transport.fetch(self.folder, self._waiting, only=[_LAST_WORD, f"/{summary.name}"], exclude=_UNTOLD)
+        waiting = [_LAST_WORD, f"/{summary.name}", *_LOGS]
+        self.transport.fetch(self.folder, self._waiting, only=waiting, exclude=_UNTOLD)
         self.transport.fetch(self.folder, self.layout.folder, only=_TOLD, exclude=_UNTOLD)
-        if _content(summary) != before:
+        found = _texts(self._waiting)
+        if summary.name in found and found[summary.name] != before.get(summary.name):
             self._take_blocks(read_text(summary))
+        for name in (name for name in found if name.endswith(".log")):
+            new = found[name][len(before.get(name, "")) :].rstrip("\n")
+            if new:  # this machine's lines stand between those of the jobs
+                append_line(self.layout.folder / name, new)
         Here().push(self._waiting, str(self.layout.folder), only=[_LAST_WORD])
 
     def fetch_weights(self, checkpoint: Path) -> None:
@@ -199,18 +207,19 @@ class Mirror:
         write_text(file, dump_yaml({"clusters": {self.cluster: profile}}), sync=False)
         self.transport.push(file, f"{self.folder}/{PROJECT_FILE}")
 
-    def _fetch_for(self, ended: set[str], taken: float) -> set[str]:
+    def _fetch_for(self, ended: set[str], going: set[str], taken: float) -> set[str]:
         """Return the ended jobs of which everything is here, after a try to get the rest where one is due."""
         record, now = self._record(), self.clock()
-        late = not ended <= set(record.ended) and now - record.tried >= _AGAIN_S
+        before = set(record.ended) - going
+        late = not ended <= before and now - record.tried >= _AGAIN_S
         if taken <= record.taken and not late:
-            return set(record.ended)
+            return before
         with suppress(TuneloopError):
-            self._write(_Record(taken, now, record.ended))
+            self._write(_Record(taken, now, sorted(before)))
             self.fetch()
-            record = _Record(taken, now, sorted({*record.ended, *ended}))
-            self._write(record)
-        return set(record.ended)
+            before |= ended
+            self._write(_Record(taken, now, sorted(before)))
+        return before
 
     def _record(self) -> _Record:
         with suppress(OSError, ValueError, TypeError):
@@ -239,7 +248,6 @@ def _name(native: Native) -> str:
     return native.id if native.task is None else f"{native.id}_{native.task}"
 
 
-def _content(path: Path) -> bytes | None:
-    with suppress(OSError):
-        return path.read_bytes()
-    return None
+def _texts(folder: Path) -> dict[str, str]:
+    """Return the logs and the summary in a folder, by name."""
+    return {path.name: path.read_text(errors="replace") for path in [*folder.glob("*.log"), *folder.glob("*.md")]}

@@ -221,8 +221,9 @@ def _state(
     if any(attempt.verified and attempt.digest == spec.digest for attempt in attempts):
         return status("stale", "the design has changed since") if outdated else status("done")
     if answer is not None and not answer.final:
-        # Which job it waits for is known here; its scheduler only says that there is one.
-        state, reason = _waiting(needs, 0) if answer.state == "waiting" else (answer.state, answer.reason)
+        # Which job it waits for is known here; its scheduler only says that there is one, and not at once.
+        waits = answer.state == "waiting" or (answer.state == "queued" and not answer.reason)
+        state, reason = _waiting(needs, 0) if waits else (answer.state, answer.reason)
         return status(state, "asked to end" if asked else reason)
     if any(attempt.verified for attempt in attempts):
         if spec.key == COLLECT:
@@ -249,7 +250,7 @@ def _ended(answer: Answer, own: Sequence[Attempt], *, asked: bool) -> tuple[Stat
         return "cancelled", ""
     if answer.state == "done":
         return "lost", "its scheduler calls it completed, and there is no result"
-    if answer.state in ("failed", "lost") and _spoke(own):
+    if answer.state in ("failed", "lost") and (_spoke(own) or (own and own[-1].late)):
         # The job's own words say more than its exit code, and are there when its scheduler has forgotten it.
         return "failed", failure(own[-1])
     return answer.state, answer.reason
@@ -287,5 +288,7 @@ def failure(attempt: Attempt) -> str:
     """Return why an attempt failed, in a few words."""
     if attempt.verdict is not None and not attempt.verdict.ok:
         return attempt.verdict.reason
+    if attempt.late:
+        return "the time limit ended it"
     code = attempt.code or 0
     return _SIGNALS.get(code, f"exit code {code}")

@@ -26,6 +26,7 @@ class Decision:
     going: Places = field(default_factory=dict)  # what was handed over before and has not ended
     natives: Mapping[Token, Native] = field(default_factory=dict)  # of the submissions that `going` names
     superseded: Sequence[Native] = ()  # still in a queue, and handed over anew
+    resumes: int = 0  # times that a job which can resume goes on after its time limit
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _batches(decision: Decision, fleet: Fleet) -> list[Batch]:
         # A scheduler takes an array whole or not at all: so many trainings that what follows from them fits, too.
         chain = max(Counter(spec.run for spec in decision.specs if spec.run is not None).values(), default=1)
         largest = max(1, min(largest, *(most // chain for most in allowed)))
-    return batches(decision.specs, largest, decision.going)
+    return batches(decision.specs, largest, decision.going, decision.resumes)
 
 
 def _orders(after: Sequence[After], natives: Mapping[Token, Native]) -> list[Order]:

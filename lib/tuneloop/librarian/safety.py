@@ -36,9 +36,7 @@ _SECRETS = {
     "a secret": r"(?i)(?:api[_-]?key|secret|token|passw(?:or)?d)[\"']?\s*[:=]\s*[\"']?(?=[^\s\"']*\d)[\w+/=-]{16,}",
 }
 
-_FETCHERS = (
-    r"(?:\S*/)?(?:curl|wget|aria2c|axel|lynx|https?(?!:)|xh|iwr|irm|invoke-webrequest|invoke-restmethod)\b"
-)
+_FETCHERS = r"(?:\S*/)?(?:curl|wget|aria2c|axel|lynx|https?(?!:)|xh|iwr|irm|invoke-webrequest|invoke-restmethod)\b"
 _SHELLS = r"(?:\S*/)?(?:\w{0,4}sh|python[\d.]*|perl|ruby|node|php|powershell|iex|invoke-expression)\b"
 _BEFORE = r"(?:(?:sudo|env|exec|command|nice|nohup|xargs|busybox|time)\s+(?:-\S+\s+|\w+=\S*\s+)*)*"
 _FETCHED = [

@@ -22,6 +22,9 @@ from tuneloop.experiment.design import SCHEMA, Design
 from tuneloop.experiment.read import Experiment, read_experiment
 from tuneloop.experiment.work import Check, Machine
 from tuneloop.jobs.executors.local import core_count, cpus_per_job, gpu_count, slots
+from tuneloop.loop.clusters import limits, where
+from tuneloop.loop.clusters import profiles as known
+from tuneloop.loop.proof import without_job
 from tuneloop.workers import Order, names
 from tuneloop.workers import load as load_worker
 from tuneloop.workers.bridge import Remote
@@ -51,16 +54,18 @@ def examine(start: Path, folder: Path | None = None) -> list[Section]:
     experiment = None if folder is None else read_experiment(folder)
     configuration, files = _configuration(start if experiment is None else experiment.layout.folder)
     sections = [Section("tool", tuple(_tool())), Section("configuration", tuple(files))]
-    profiles = {"local": Profile(), **configuration.config.clusters}
+    profiles = known(configuration)
     if experiment is not None:
         wanted = experiment.design.cluster
         profiles = {name: profile for name, profile in profiles.items() if name == wanted}
         if not profiles:
-            fault = Check("profile", False, f"no cluster profile `{wanted}`", f"add it to {PROJECT_FILE}")
+            hint = f"`tuneloop cluster add {wanted}` makes one"
+            fault = Check("profile", False, f"no cluster profile `{wanted}`", hint)
             sections.append(Section(f"profile {wanted}", (fault,)))
     for name, profile in profiles.items():
-        sections.append(Section(f"profile {name}", tuple(_profile(profile))))
-        sections += [_environment(name, profile, worker, experiment) for worker in _workers(experiment)]
+        sections.append(Section(f"profile {name}", tuple(_profile(name, profile))))
+        if profile.ssh is None:  # else the work environment is there, and `cluster check` looks at it
+            sections += [_environment(name, profile, worker, experiment) for worker in _workers(experiment)]
     return [*sections, Section("machine", tuple(_machine(configuration.root)))]
 
 
@@ -120,7 +125,13 @@ def _package(need: Requirement) -> Check:
     return Check(need.name, True, f"{need.name} {found}")
 
 
-def _profile(profile: Profile) -> Iterator[Check]:
+def _profile(name: str, profile: Profile) -> Iterator[Check]:
+    """Yield what can be told of a profile without a job."""
+    if profile.executor == "slurm":
+        yield Check("executor", True, f"slurm, {where(profile)}: {limits(profile)}")
+        yield from without_job(profile).checks
+        yield Check("job", True, f"`tuneloop cluster check {name}` proves it by a job of seconds")
+        return
     at_once = slots(profile)
     yield Check("executor", True, f"{profile.executor}, {at_once} job{'' if at_once == 1 else 's'} at once")
 

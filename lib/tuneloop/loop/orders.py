@@ -17,7 +17,7 @@ from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.executors.local import cpus_per_job, gpu_count
 from tuneloop.jobs.facts import Attempt, Facts
 from tuneloop.jobs.slurm.site import site_of
-from tuneloop.loop.placement import clusters_of, named_at, outside
+from tuneloop.loop.placement import LOCAL, clusters_of, named_at, outside
 from tuneloop.workers import Order
 from tuneloop.workers import load as load_worker
 from tuneloop.workers.bridge import Remote
@@ -69,7 +69,7 @@ class Crew:
     def python(self, worker: str, cluster: str | None = None) -> str:
         """Return the interpreter that a worker is asked with: of this machine, wherever its jobs run."""
         profile = self._profile(cluster or self.cluster)
-        python = None if profile.ssh else profile.interpreter(worker)
+        python = (self._profile(LOCAL) if profile.ssh else profile).interpreter(worker)
         return str(user_path(python)) if python else sys.executable
 
     def machine(self, worker: str, cluster: str | None = None) -> Machine:

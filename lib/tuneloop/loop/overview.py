@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tuneloop.documents.logs import duration
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import Estimate, JobSpec, evaluation_of
 from tuneloop.jobs.tables import markdown
@@ -70,12 +71,3 @@ def _tools(plan: ScaffoldPlan) -> list[list[str]]:
         for package, version in packages.items():
             rows.append([worker, package, version, f"scaffold-{worker}, run-{worker}"])
     return rows
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people say them: `40 s`, `3 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -21,7 +21,7 @@ from tuneloop.jobs.slurm.survey import last_line, survey
 from tuneloop.jobs.transport import Transport, transport_of
 from tuneloop.workers.wording import counted
 
-_TOOLS = ("sbatch", "squeue", "scancel", "scontrol", "flock", "timeout")
+_TOOLS = ("sbatch", "squeue", "sinfo", "scancel", "scontrol", "flock", "timeout")
 _MISSING_TOOLS = 'for tool; do command -v "$tool" >/dev/null 2>&1 || echo "$tool"; done'
 _FOLDER = 'mkdir -p -- "$1" && cd -- "$1" && : >lock'
 _SUBMIT = 'cd -- "$1" && exec sbatch --parsable'

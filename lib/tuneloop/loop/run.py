@@ -5,11 +5,13 @@ returns at once; the executor runs the jobs.
 """
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuneloop.documents.errors import FailedError, InputError, MissingError, Problem, did_you_mean
+from tuneloop.documents.config import load
+from tuneloop.documents.errors import FailedError, InputError, Problem, did_you_mean
 from tuneloop.documents.logs import EventLog
 from tuneloop.documents.shell import typed
 from tuneloop.experiment.identity import digest
@@ -17,14 +19,14 @@ from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State, run_of
 from tuneloop.jobs.batches import Place
 from tuneloop.jobs.board import Board, read_board
-from tuneloop.jobs.executors.fleet import Fleet, fleet_of
-from tuneloop.jobs.executors.local import gpu_count
+from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.journal import Journal
 from tuneloop.jobs.state import ENDED, GOING, JobStatus
 from tuneloop.jobs.submit import Decision, ask_to_cancel, hand_over
 from tuneloop.jobs.submit import cancel as cancel_jobs
+from tuneloop.loop.costs import Cost, costs
+from tuneloop.loop.fitting import fitting, limits_of, refuse_unfit
 from tuneloop.loop.placement import refuse_apart
-from tuneloop.workers.wording import counted
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Plan:
     spent_hours: float
     going_hours: float  # estimated, of what was handed over and has not ended
     budget_hours: float | None
+    fits: int | None = None  # how many of the jobs go now, where a site's limit leaves no room for all of them
+    costs: tuple[Cost, ...] = ()  # of clusters with prices
 
     @property
     def clusters(self) -> list[str]:
@@ -66,8 +70,8 @@ class Plan:
         return self.budget_hours is not None and self.spent_hours + self.going_hours + self.hours > self.budget_hours
 
 
-def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Plan:
-    """Return what `choice` picks, with what it needs to be possible.
+def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH, changes: Sequence[str] = ()) -> Plan:
+    """Return what `choice` picks, with what it needs to be possible. Its id also stands for the `changes` before it.
 
     Raises InputError when nothing is scaffolded, when the design has changed since, or when what is needed of
     another experiment is neither done nor under way; MissingError when a job wants more nodes or GPUs than there are.
@@ -80,9 +84,8 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
         # New results make the old report stale.
         picked |= {COLLECT} & {spec.key for spec in board.specs}
     jobs = tuple(spec for spec in board.specs if spec.key in picked)
-    here = _on_this_machine(experiment, jobs)
-    _refuse_missing_nodes(experiment, here)
-    _refuse_missing_gpus(experiment, here)
+    configuration = load(experiment.layout.folder)
+    refuse_unfit(experiment, jobs, configuration)
     left = tuple(
         status
         for key, status in board.states.items()
@@ -92,7 +95,7 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
     limit = experiment.design.budget.hours
     what = [[job.key, job.digest, board.states[job.key].token, job.seconds] for job in jobs]
     return Plan(
-        id=digest([what, limit])[:8],
+        id=digest([what, limit, *changes])[:8],
         jobs=jobs,
         left=left,
         going=len(board.going),
@@ -100,6 +103,8 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH) -> Pl
         spent_hours=_spent(board),
         going_hours=sum(board.spec(status.key).seconds for status in board.going) / 3600,
         budget_hours=limit,
+        fits=_fits(board, jobs, limits_of(configuration)),
+        costs=tuple(costs(jobs, configuration)),
     )
 
 
@@ -109,7 +114,7 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
     Raises InputError when the plan has changed since, or does not fit the budget; FailedError when a scheduler
     did not take all of them: what it took goes on.
     """
-    _refuse_budget(experiment, plan)
+    refuse_budget(experiment, plan)
 
     def decide() -> Decision:
         board = read_board(experiment, fleet)
@@ -118,8 +123,8 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
             hint = "look at the new plan with `--dry-run`"
             raise InputError(f"the plan has changed: it is {now.id}, not {plan.id}", hint=hint)
         # Again, under the lock: another command may have spent what was left.
-        _refuse_budget(experiment, now)
-        return _decision(board, now.jobs)
+        refuse_budget(experiment, now)
+        return _decision(board, _with_room(fleet, now.jobs), experiment.design.policy.resumes)
 
     if not plan.jobs:
         fleet.start(read_board(experiment, fleet).clusters)
@@ -140,7 +145,21 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
     return list(handed.keys)
 
 
-def _decision(board: Board, specs: Sequence[JobSpec]) -> Decision:
+def _fits(board: Board, jobs: Sequence[JobSpec], limits: Mapping[str, int]) -> int | None:
+    """Return how many jobs have room beside those of this experiment that go; None where all of them have."""
+    going = Counter(board.spec(status.key).shape.cluster for status in board.going)
+    number = len(fitting(jobs, {cluster: limit - going[cluster] for cluster, limit in limits.items()}))
+    return None if number == len(jobs) else number
+
+
+def _with_room(fleet: Fleet, jobs: Sequence[JobSpec]) -> list[JobSpec]:
+    """Return the jobs that have room beside all of the user's. Raises UnreachableError."""
+    asked = {job.shape.cluster for job in jobs}
+    limits = {cluster: limit for cluster, limit in limits_of(fleet.configuration).items() if cluster in asked}
+    return fitting(jobs, {cluster: limit - fleet.of(cluster).in_queue() for cluster, limit in limits.items()})
+
+
+def _decision(board: Board, specs: Sequence[JobSpec], resumes: int) -> Decision:
     """Return what to hand over, and what of earlier submissions it waits for or takes the place of."""
     anew = {spec.key for spec in specs}
     own = [status for status in board.going if status.key not in anew and status.native and status.token]
@@ -155,7 +174,7 @@ def _decision(board: Board, specs: Sequence[JobSpec]) -> Decision:
             natives[status.token] = status.native
     queued = [board.states[key] for key in anew]
     superseded = [item.native for item in queued if item.native and item.answer and not item.answer.final]
-    return Decision(specs, going, natives, superseded)
+    return Decision(specs, going, natives, superseded, resumes)
 
 
 def plan_cancel(experiment: Experiment, board: Board, runs: Sequence[str]) -> list[JobStatus]:
@@ -235,37 +254,6 @@ def _refuse_missing_elsewhere(experiment: Experiment, board: Board, chosen: set[
             raise InputError(experiment.problem(("model",), message, f"`tuneloop {verb}` first"))
 
 
-def _on_this_machine(experiment: Experiment, jobs: Sequence[JobSpec]) -> list[JobSpec]:
-    """Return the jobs that no scheduler takes; one refuses by itself what its nodes do not have."""
-    scheduled = fleet_of(experiment.layout).scheduled({job.shape.cluster for job in jobs})
-    return [job for job in jobs if job.shape.cluster not in scheduled]
-
-
-def _refuse_missing_nodes(experiment: Experiment, jobs: Sequence[JobSpec]) -> None:
-    """Raise MissingError before a job that wants several machines is started on this one."""
-    most = max(jobs, key=lambda job: job.shape.nodes, default=None)
-    if most is None or most.shape.nodes == 1:
-        return
-    again = f"`tuneloop scaffold-experiment {typed(experiment.layout.folder)}`"
-    message = f"{most.key} wants {most.shape.nodes} nodes, and `{most.shape.cluster}` is one machine"
-    hint = f"set `nodes: 1`, then {again}; or let `cluster` name one that has them"
-    raise MissingError(experiment.problem(("cluster",), message, hint))
-
-
-def _refuse_missing_gpus(experiment: Experiment, jobs: Sequence[JobSpec]) -> None:
-    """Raise MissingError before a job waits for hours only to find no GPU; jobs of the processor ask for none."""
-    most = max(jobs, key=lambda job: job.shape.gpus, default=None)
-    if most is None or most.shape.gpus == 0:
-        return
-    wanted, there = most.shape.gpus, gpu_count()
-    if wanted <= there:
-        return
-    again = f"`tuneloop scaffold-experiment {typed(experiment.layout.folder)}`"
-    fewer = f"set `devices: {max(1, there)}`, then {again}" if wanted > 1 else f"{again} fits the jobs to this machine"
-    message = f"{most.key} wants {counted(wanted, 'GPU')}, and this machine has {there or 'none'}"
-    raise MissingError(experiment.problem(("cluster",), message, f"{fewer}; or run it on a machine that has them"))
-
-
 def _cited(board: Board, need: Need, chosen: set[JobKey]) -> bool:
     return any(need in spec.needs for spec in board.specs if spec.key in chosen)
 
@@ -288,7 +276,8 @@ def refuse_outdated(experiment: Experiment, board: Board) -> None:
         raise InputError(Problem(message, summary, hint=f"`tuneloop scaffold-experiment {folder}`"))
 
 
-def _refuse_budget(experiment: Experiment, plan: Plan) -> None:
+def refuse_budget(experiment: Experiment, plan: Plan) -> None:
+    """Raise InputError when a plan is over the budget."""
     if plan.over_budget:
         raise InputError(
             experiment.problem(

@@ -7,7 +7,7 @@ its results aside.
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class ScaffoldPlan:
     estimates: Mapping[str, Estimate]  # by job key
     versions: Mapping[str, Mapping[str, str]]  # by worker
     changed: tuple[Changed, ...]
+    runs: frozenset[str] | None = None  # those that are scaffolded anew; None: all
     inputs: Mapping[Path, str] = field(default_factory=dict)  # outside, and its place for jobs on another machine
 
     @property
@@ -77,8 +78,10 @@ class ScaffoldPlan:
         return found
 
 
-def plan_scaffold(experiment: Experiment, crew: Crew, only: Sequence[str] | None = None) -> ScaffoldPlan:
-    """Ask the workers what they would write; `only` names some of them.
+def plan_scaffold(
+    experiment: Experiment, crew: Crew, only: Sequence[str] | None = None, runs: Sequence[str] | None = None
+) -> ScaffoldPlan:
+    """Ask the workers what they would write; `only` names some of them, and `runs` the runs that are not left alone.
 
     Raises one InputError with every fault that the workers find in the design.
     """
@@ -90,8 +93,9 @@ def plan_scaffold(experiment: Experiment, crew: Crew, only: Sequence[str] | None
     problems: list[Problem] = []
     for name in asked:
         # Evaluations of runs that cannot be trained would only repeat what is wrong with the training.
-        runs = [run for run in experiment.runs if run.kind != "train" or not problems]
-        answers[name] = _answers(crew, name, trained, runs)
+        wanted = [run for run in experiment.runs if runs is None or run.name in runs]
+        possible = [run for run in wanted if run.kind != "train" or not problems]
+        answers[name] = _answers(crew, name, trained, possible)
         found: Scaffolded = answers[name]["scaffold"]
         problems += [experiment.problem(fault.at, fault.message, fault.hint) for fault in found.faults]
         if name == crew.trainer:
@@ -99,6 +103,8 @@ def plan_scaffold(experiment: Experiment, crew: Crew, only: Sequence[str] | None
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
     workers = {name: answer["scaffold"] for name, answer in answers.items()}
+    if runs is not None:
+        workers = {name: _beside_others(experiment, name, item, runs) for name, item in workers.items()}
     if only is None:
         workers[ANALYSIS] = _collect(experiment, crew, [job for item in workers.values() for job in item.jobs])
     return ScaffoldPlan(
@@ -107,8 +113,18 @@ def plan_scaffold(experiment: Experiment, crew: Crew, only: Sequence[str] | None
         estimates={key: item for answer in answers.values() for key, item in answer["estimate"].items()},
         versions={name: answer["versions"] for name, answer in answers.items()},
         changed=tuple(_changes(experiment, workers)),
+        runs=None if runs is None else frozenset(runs),
         inputs=crew.inputs,
     )
+
+
+def _beside_others(experiment: Experiment, worker: str, found: Scaffolded, runs: Sequence[str]) -> Scaffolded:
+    """Return what was scaffolded for some runs with the jobs on record of the others, in their order."""
+    new = {job.key: job for job in found.jobs}
+    stored = read_jobs(experiment.layout).get(worker)
+    before = () if stored is None else stored.jobs
+    kept = [new.pop(job.key) if job.key in new else job for job in before if job.key in new or job.run not in runs]
+    return replace(found, jobs=(*kept, *new.values()))
 
 
 def _answers(crew: Crew, name: str, trained: Sequence[JobSpec], runs: Sequence[Run]) -> dict[str, Any]:
@@ -167,7 +183,10 @@ def _write_worker(plan: ScaffoldPlan, name: str, item: Scaffolded) -> int:
             changed += 1
     stamps = Stamps(plan.experiment.design)
     runs = {run.name: run for run in plan.experiment.runs}
-    stored = {str(job.key): stamps.of(runs[job.run], job.key) for job in item.jobs if job.run is not None}
+    stored = {str(job.key): stamps.of(runs[job.run], job.key) for job in item.jobs if job.run in runs}
+    if plan.runs is not None and (before := read_jobs(layout).get(name)) is not None:
+        left = {str(job.key) for job in item.jobs if job.run not in plan.runs}
+        stored |= {key: stamp for key, stamp in before.stamps.items() if key in left}
     write_jobs(layout, name, Stored(item.jobs, stored))
     log.event(f"{len(item.jobs)} jobs, {len(item.files)} files, {changed} written")
     return changed

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from tuneloop.documents.cache import fingerprint, plan_file
 from tuneloop.documents.errors import TuneloopError
 from tuneloop.documents.files import write_json
+from tuneloop.documents.logs import duration
 from tuneloop.experiment.layout import Layout
-from tuneloop.loop.overview import duration
 from tuneloop.loop.run import Plan
 from tuneloop.workers.wording import counted
 
@@ -44,5 +44,6 @@ def estimate(plan: Plan, cluster: str) -> str:
     time_and_budget = duration(plan.hours * 3600)
     if plan.budget_hours is not None:
         time_and_budget += f" of {plan.budget_hours:g} h"
+    money = "".join(f", {cost.amount:.2f} {cost.currency}".rstrip() for cost in plan.costs)
     over = ", over the budget" if plan.over_budget else ""
-    return f"{counted(len(plan.jobs), 'job')} of {hardware} at most, about {time_and_budget} on {cluster}{over}"
+    return f"{counted(len(plan.jobs), 'job')} of {hardware} at most, about {time_and_budget} on {cluster}{money}{over}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from tuneloop.documents.config import load
 from tuneloop.documents.errors import TuneloopError
-from tuneloop.documents.logs import utc
+from tuneloop.documents.logs import duration, utc
 from tuneloop.experiment.layout import SUMMARY
 from tuneloop.experiment.read import Experiment, read_experiment
 from tuneloop.experiment.work import Usage
@@ -20,7 +20,6 @@ from tuneloop.jobs.native import Native
 from tuneloop.jobs.state import JobStatus
 from tuneloop.jobs.tables import counts
 from tuneloop.loop.orders import Crew
-from tuneloop.loop.overview import duration
 
 _DEEPEST = 4  # folders below the root that are searched for experiments
 _SKIPPED = {".venv", "node_modules", ".git", ".tuneloop", "__pycache__"}

@@ -24,6 +24,7 @@ _ANSWERS: dict[str, Any] = {
     "estimate": dict[str, Estimate],
     "checks": list[Check],
     "rows": list[Row],
+    "smaller": dict[str, dict[str, Any]],
     "sample": Sampled,
     "export": Exported,
 }
@@ -52,6 +53,9 @@ class Remote:
 
     def rows(self, order: Order) -> Sequence[Row]:
         return self.ask(order, "rows")["rows"]  # type: ignore[no-any-return]
+
+    def smaller(self, order: Order) -> Mapping[str, Mapping[str, Any]]:
+        return self.ask(order, "smaller")["smaller"]  # type: ignore[no-any-return]
 
     def sample(self, request: SampleRequest) -> Sampled:
         return self._asked({"request": to_json(request)}, "sample")["sample"]  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from tuneloop.documents.errors import InputError, Problem
 from tuneloop.documents.files import write_json
 from tuneloop.experiment.identity import file_hash
+from tuneloop.workers import Order
 
 # In a folder that an export made: what it was made from, and which files it wrote. A folder without it is nobody's
 # to replace.
@@ -70,6 +71,12 @@ class Trainer(Protocol):
 
     def sample(self, request: SampleRequest) -> Sampled:
         """Return the model's answer. Raises FailedError when it does not load."""
+
+    def smaller(self, order: Order) -> Mapping[str, Mapping[str, Any]]:
+        """Return fields of each run, as scaffolded, with values that need less memory for the same result.
+
+        A run of which nothing can be made smaller is left out.
+        """
 
     def export(self, request: ExportRequest) -> Exported:
         """Make a folder that loads by itself, whole or not at all. Raises InputError where something else is."""

@@ -1,4 +1,5 @@
-"""The steps of echo's scripts. They run in the run's folder, inside an attempt; standard library only.
+"""The steps of echo's scripts. They run in the run's folder, inside an attempt; the standard library, and what
+Tuneloop shares with its own workers.
 
 `train CONFIG` and `verify-training CONFIG`, `evaluate CONFIG` and `verify-evaluation CONFIG`. Each can be killed
 anywhere and run again: a folder or file appears by one rename, and a verdict is written last.
@@ -16,6 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tuneloop.documents.errors import FailedError
+from tuneloop.experiment.fence import SupersededError, newest
+from tuneloop.experiment.standstill import RESUMED, refuse_standstill
+
 WEIGHTS = "weights.json"
 
 
@@ -30,13 +35,22 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"expected one of {', '.join(steps)} and a config\n")
         return 2
     config = json.loads(Path(arguments[1]).read_text())
-    return steps[arguments[0]](config, Path(os.environ["TUNELOOP_ATTEMPT"]))
+    attempt = Path(os.environ["TUNELOOP_ATTEMPT"])
+    try:
+        return steps[arguments[0]](config, attempt)
+    except SupersededError as error:
+        _verdict(attempt, False, str(error))
+        return error.exit_code
+    except FailedError as error:
+        return _verdict(attempt, False, str(error))
 
 
 def train(config: dict[str, Any], attempt: Path) -> int:
     """Make `epoch_N/` in the attempt's folder, from where earlier attempts ended."""
     epochs, steps = config["epochs"], config["steps"]
     first = _resume(config, attempt)
+    refuse_standstill(attempt, first)
+    _write(attempt / RESUMED, json.dumps({"epochs": first}) + "\n")
     pause = config["seconds"] / (epochs * steps)
     for epoch in range(first, epochs):
         for step in range(1, steps + 1):
@@ -62,8 +76,9 @@ def verify_training(config: dict[str, Any], attempt: Path) -> int:
             continue
         if _read(made / WEIGHTS) != content:
             return _verdict(attempt, False, f"epoch_{epoch} is missing")
-        _promote(made, promoted, attempt)
-    with contextlib.suppress(FileNotFoundError):
+        with newest(attempt):
+            _promote(made, promoted, attempt)
+    with contextlib.suppress(FileNotFoundError), newest(attempt):
         _write(Path("metrics.jsonl"), (attempt / "metrics.jsonl").read_text())
     loss = _loss(config, config["epochs"] * config["steps"])
     return _verdict(attempt, True, f"{len(expected)} checkpoints", epochs=len(expected), loss=loss)
@@ -99,7 +114,8 @@ def verify_evaluation(config: dict[str, Any], attempt: Path) -> int:
         return _verdict(attempt, False, f"the log holds {len(log['samples'])} of {expected} samples")
     if made.exists():
         filed.parent.mkdir(parents=True, exist_ok=True)
-        made.replace(filed)
+        with newest(attempt):
+            made.replace(filed)
     mean = sum(sample["score"] for sample in log["samples"]) / expected
     return _verdict(attempt, True, f"{expected} samples, all scored", samples=expected, metrics={"echo/accuracy": mean})
 
@@ -130,6 +146,9 @@ def _misbehave(config: dict[str, Any], attempt: Path) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while config["hang"]:
         time.sleep(60)
+    if config.get("memory") is not None and config["batch_size"] > config["memory"]:
+        print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.")
+        sys.exit(1)
     if config["fail"]:
         print(f"failing with {config['fail']}, as asked")
         sys.exit(config["fail"])

@@ -26,6 +26,7 @@ BEHAVIOUR: dict[str, Any] = {
     "vanish": False,
     "lose": False,
     "minutes": 5,
+    "memory": None,
 }
 
 
@@ -85,6 +86,16 @@ class Echo:
         words = request.messages[-1]["content"].split()[: request.max_tokens]
         roles = "".join(f"[{item['role']}]{item['content']}" for item in request.messages)
         return Sampled(f"{_quality(request.weights.folder)}{roles}", " ".join(words).upper(), len(words), True)
+
+    def smaller(self, order: Order) -> Mapping[str, Mapping[str, int]]:
+        from tuneloop.workers.smaller import shared_out
+
+        found = {}
+        for run in order.runs:
+            shared = shared_out(run.value("batch_size", 1), run.value("gradient_accumulation", 1))
+            if shared is not None:
+                found[run.name] = {"batch_size": shared[0], "gradient_accumulation": shared[1]}
+        return found
 
     def export(self, request: ExportRequest) -> Exported:
         from pathlib import Path
@@ -199,6 +210,7 @@ def _job(order: Order, run: Run, hashes: Mapping[str, str]) -> tuple[JobSpec, li
         "quality": int(identity[:8], 16) / 2**32,
         "epochs": run.epochs,
         "steps": int(run.value("steps", 5)),
+        "batch_size": run.value("batch_size", 1),
         **behaviour,
     }
     asked = shape_of(Estimate(float(behaviour["seconds"]), 64, 0.0), order.machine, gpus=0)

@@ -48,6 +48,9 @@ class Executor(Protocol):
     def cancel(self, jobs: Sequence[JobStatus]) -> None:
         """Ask jobs to end. Raises UnreachableError."""
 
+    def in_queue(self) -> int:
+        """Return how many jobs of the user wait or run there, of whatever experiment. Raises UnreachableError."""
+
     def alive(self) -> bool:
         """Tell whether something will start the jobs that are queued here."""
 

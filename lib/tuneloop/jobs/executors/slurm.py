@@ -21,7 +21,6 @@ from tuneloop.jobs.slurm.wrapper import is_array, render
 from tuneloop.jobs.state import JobStatus
 from tuneloop.jobs.transport import Here, Transport
 
-_RESUMES = 3  # times that a job goes on after its time limit
 _MOST_IDS = 500  # in one call of scancel
 
 
@@ -44,7 +43,7 @@ class Slurm:
 
     def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
         _check_folder(self.folder)
-        text = render(batch, after, self.profile, self.layout.name, resumes=_RESUMES)
+        text = render(batch, after, self.profile, self.layout.name)
         write_text(self.layout.submissions / f"{batch.token}.slurm", text)
         if self.mirror is not None:
             self.mirror.send(batch.token)
@@ -73,6 +72,12 @@ class Slurm:
 
     def cancel(self, jobs: Sequence[JobStatus]) -> None:
         self._scancel([job.native for job in jobs if job.native is not None])
+
+    def in_queue(self) -> int:
+        called = self.transport.call(["squeue", "--me", "--all", "--noheader", "--array", "--format=%A"])
+        if called.code != 0:
+            raise UnreachableError(f"squeue failed: {called.err.strip()}", hint="run the same command again")
+        return len(called.out.split())
 
     def alive(self) -> bool:
         return True

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tuneloop.documents.config import Profile
 from tuneloop.documents.plain import plain
+from tuneloop.documents.shell import quote
 from tuneloop.experiment.script import directives, templates
 from tuneloop.experiment.work import Check, Shape
 from tuneloop.jobs.slurm.site import site_of
@@ -85,7 +86,7 @@ def _python(path: str, found: Found | None) -> Check:
     found = found or _UNKNOWN
     if found.fine:
         return Check("python", True, f"{path} imports tuneloop {found.said}")
-    hint = f"correct `python:` of the profile, or install there: {path} -m pip install tuneloop"
+    hint = f"correct `python:` of the profile, or install it there: {quote(path)} -m pip install tuneloop"
     return Check("python", False, f"{path} does not import tuneloop: {found.said}", hint)
 
 

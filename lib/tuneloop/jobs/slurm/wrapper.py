@@ -12,17 +12,17 @@ from tuneloop.experiment.script import directive, directives, templates
 from tuneloop.experiment.work import COLLECT, log_name
 from tuneloop.jobs.batches import Batch
 from tuneloop.jobs.executors import Order
+from tuneloop.jobs.orphans import GRACE_S
 from tuneloop.jobs.slurm.site import site_of
 
 _KINDS = {"ok": "afterok", "any": "afterany", "each": "aftercorr"}  # ours to SLURM's
 _MAIL = {"end": "END", "fail": "FAIL", "begin": "BEGIN", "requeue": "REQUEUE", "time-limit-80": "TIME_LIMIT_80"}
 
 
-def render(batch: Batch, after: Sequence[Order], profile: Profile, name: str, *, resumes: int) -> str:
+def render(batch: Batch, after: Sequence[Order], profile: Profile, name: str) -> str:
     """Return the script of a batch; its name in the queue begins with `name`.
 
-    `resumes` is how often a job that reaches its time limit is put back into the queue. Raises InputError for a
-    value that cannot be quoted.
+    Raises InputError for a value that cannot be quoted.
     """
     return _template().render(
         token=batch.token,
@@ -33,7 +33,7 @@ def render(batch: Batch, after: Sequence[Order], profile: Profile, name: str, *,
         ],
         log=f"{log_name(batch.keys[0], batch.worker)}.log",
         array=is_array(batch),
-        resumes=resumes,
+        resumes=batch.resumes,
     )
 
 
@@ -53,14 +53,22 @@ def _options(batch: Batch, after: Sequence[Order], profile: Profile, name: str) 
         options["dependency"] = ",".join(f"{_KINDS[item.when]}:{_id(item)}" for item in after)
         # A job that can never start would wait for ever; the one that collects takes every end.
         options["kill-on-invalid-dep"] = "no" if batch.keys[0] == COLLECT else "yes"
-    # A short job keeps most of its time.
-    options["signal"] = f"B:USR1@{min(profile.signal_s, batch.shape.minutes * 60 // 4)}"
+    options["signal"] = f"B:USR1@{_lead(profile, batch)}"
     if profile.mail is not None:
         options |= {"mail-user": profile.mail.to, "mail-type": ",".join(_MAIL[item] for item in profile.mail.on)}
     # A name is for people; squeue and mails print it as it is.
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:64]
     lines = directives(f"{plain}-{kind}", batch.shape, site_of(profile))
     return lines + [directive(option, value) for option, value in options.items()]
+
+
+def _lead(profile: Profile, batch: Batch) -> int:
+    """Return the seconds before its time limit at which a job is asked to end.
+
+    A short job keeps most of its time; but ending takes `orphans.GRACE_S` for the tool, twice that at most for what it
+    left behind, and SLURM would end it in the middle.
+    """
+    return max(round(3 * GRACE_S), min(profile.signal_s, batch.shape.minutes * 60 // 4))
 
 
 def _id(order: Order) -> str:

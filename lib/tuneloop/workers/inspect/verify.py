@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneloop.documents.files import make_folder
+from tuneloop.experiment.fence import SupersededError, newest
 from tuneloop.experiment.layout import RunLayout
 from tuneloop.experiment.work import Verdict
 from tuneloop.workers.inspect.request import COPY, Request, attempt_folder, read_request, write_verdict
@@ -20,7 +21,7 @@ DIGEST = "tuneloop_digest"  # in the log's metadata
 
 
 def verify(arguments: Sequence[str]) -> int:
-    """Return 0 for a good log, the exit code of inspect where it failed, else 1."""
+    """Return 0 for a good log, the exit code of inspect where it failed, 4 when a newer attempt goes, else 1."""
     parser = argparse.ArgumentParser(prog="verify")
     parser.add_argument("--exit-code", type=int, default=0, help="of `inspect eval`")
     code = parser.parse_args(arguments).exit_code
@@ -30,11 +31,20 @@ def verify(arguments: Sequence[str]) -> int:
     log = _find_log(attempt, filed)
     verdict = judge(log, request, code)
     if verdict.ok and log is not None and log != filed:
-        make_folder(filed.parent)
-        log.replace(filed)
+        try:
+            _file(log, filed, attempt)
+        except SupersededError as error:
+            verdict, code = Verdict(False, str(error)), error.exit_code
     write_verdict(attempt, verdict)
     print(f"verified: {verdict.reason}" if verdict.ok else f"not verified: {verdict.reason}")  # noqa: T201
     return 0 if verdict.ok else code or 1
+
+
+def _file(log: Path, filed: Path, attempt: Path) -> None:
+    """Put a log into its place. Raises SupersededError when a newer attempt at the evaluation has begun."""
+    make_folder(filed.parent)
+    with newest(attempt):
+        log.replace(filed)
 
 
 def judge(path: Path | None, request: Request, code: int = 0) -> Verdict:

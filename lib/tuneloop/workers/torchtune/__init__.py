@@ -49,6 +49,11 @@ class TorchtuneWorker:
 
         return sample(request)
 
+    def smaller(self, order: Order) -> Mapping[str, Mapping[str, int]]:
+        from tuneloop.workers.torchtune.smaller import smaller
+
+        return smaller(order)
+
     def export(self, request: ExportRequest) -> Exported:
         from tuneloop.workers.torchtune.merging import export
 

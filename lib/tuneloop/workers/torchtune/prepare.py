@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuneloop.documents.errors import FailedError
 from tuneloop.documents.files import make_folder, write_json, write_text
 from tuneloop.experiment.layout import RunLayout
+from tuneloop.experiment.standstill import refuse_standstill
+from tuneloop.experiment.work import Verdict, to_json
 from tuneloop.workers.torchtune.attempts import (
     Attempt,
     Setup,
@@ -44,22 +47,41 @@ class Found:
 def prepare() -> int:
     """Check the inputs, hand over what is done, and say how to call torchtune. Returns 0.
 
-    Raises InputError (exit 2) when an input has changed since the scaffold.
+    Raises InputError (exit 2) when an input has changed since the scaffold, FailedError when the time limit ended the
+    attempt before this one and none of its epochs is whole.
     """
     setup, attempt = read_setup(Path.cwd()), this_attempt()
     check_digest(setup)
     check_unchanged(setup)
     materialise(setup)
-    found = _find(setup, attempt)
+    found = _taken_over(setup, attempt)
+    _refuse_standstill(found, attempt)
     overrides = [f"output_dir={_output(setup, attempt)}", *_cited_weights(setup)]
     if found is not None:
-        _hand_over(found, setup, attempt)
         overrides += _resuming(found, setup, attempt)
         sys.stdout.write(f"going on after epoch {found.epochs - 1}, {found.epochs} of {setup.epochs} are whole\n")
     write_text(attempt.overrides, "".join(f"{line}\n" for line in overrides))
     if found is not None and found.finished:
         write_text(attempt.skip, "")
     return 0
+
+
+def _taken_over(setup: Setup, attempt: Attempt) -> Found | None:
+    """Hand over what is done, and return it. A process that a lost node left behind may go on beside it meanwhile."""
+    while (found := _find(setup, attempt)) is not None:
+        _hand_over(found, setup, attempt)
+        if found.finished or _epochs_of_state(attempt.recipe_state) == found.epochs:
+            break
+        attempt.recipe_state.unlink()  # it was written anew while it was copied
+    return found
+
+
+def _refuse_standstill(found: Found | None, attempt: Attempt) -> None:
+    try:
+        refuse_standstill(attempt.folder, 0 if found is None else found.epochs)
+    except FailedError as error:
+        write_json(attempt.verdict, to_json(Verdict(False, str(error))))
+        raise
 
 
 def _output(setup: Setup, attempt: Attempt) -> str:

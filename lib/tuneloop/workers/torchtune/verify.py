@@ -2,7 +2,8 @@
 
 Every epoch is loaded as its users will load it (transformers, peft), its validation loss computed from the tokens
 and masks of the training, and only then is it renamed into `<run>/epoch_N/`. Can be killed and run again anywhere:
-an epoch is either still in the attempt or verified in the run. One process, and no torchtune in it: importing
+an epoch is either still in the attempt or verified in the run. Only the newest attempt at the training gets that far
+(`experiment/fence.py`). One process, and no torchtune in it: importing
 that costs more than all the rest.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 
 from tuneloop.documents.errors import FailedError
 from tuneloop.documents.files import write_json, write_text
+from tuneloop.experiment.fence import SupersededError, look, newest
 from tuneloop.experiment.identity import digest, file_hash
 from tuneloop.experiment.work import Verdict, to_json
 from tuneloop.workers.torchtune.attempts import (
@@ -34,23 +36,28 @@ from tuneloop.workers.torchtune.weights import ADAPTER_STATE, adapter_files, wei
 
 
 def verify() -> int:
-    """Verify every epoch of the run; return 0 when all are good, 1 when one is not."""
+    """Verify every epoch of the run; return 0 when all are good, 1 when one is not, 4 when a newer attempt goes."""
     setup, attempt = read_setup(Path.cwd()), this_attempt()
+    code = 1
     try:
         facts = _verify(setup, attempt)
+        look(attempt.folder)
+    except SupersededError as error:
+        verdict, code = Verdict(False, str(error)), error.exit_code
     except FailedError as error:
         verdict = Verdict(False, " ".join(str(error).split()), {"epochs": _epochs(setup)})
     else:
-        verdict = Verdict(True, f"{setup.epochs} of {setup.epochs} checkpoints load", {"epochs": facts})
+        verdict, code = Verdict(True, f"{setup.epochs} of {setup.epochs} checkpoints load", {"epochs": facts}), 0
         _tidy(setup, attempt)
     write_json(attempt.verdict, to_json(verdict))
     sys.stdout.write(f"verify: {verdict.reason}\n")
-    return 0 if verdict.ok else 1
+    return code
 
 
 def _verify(setup: Setup, attempt: Attempt) -> list[dict[str, Any]]:
-    """Raises FailedError with what is wrong with the first epoch that is not good."""
-    write_text(setup.run.metrics, metrics_text(chain_of_metrics(setup, attempt)))
+    """Raises FailedError with what is wrong with the first epoch that is not good, SupersededError."""
+    with newest(attempt.folder):
+        write_text(setup.run.metrics, metrics_text(chain_of_metrics(setup, attempt)))
     todo = [epoch for epoch in range(setup.epochs) if setup.epoch_digest(epoch) != setup.digest]
     missing = [epoch for epoch in todo if not attempt.checkpoint(epoch).is_dir()]
     if missing:
@@ -90,9 +97,10 @@ def weights_hash(folder: Path) -> str:
 
 def _install(folder: Path, target: Path, attempt: Attempt) -> None:
     """Rename the folder into its place; what stands there under another digest moves into the attempt."""
-    if target.is_dir():
-        target.rename(attempt.folder / f"replaced_{target.name}")
-    folder.rename(target)
+    with newest(attempt.folder):
+        if target.is_dir():
+            target.rename(attempt.folder / f"replaced_{target.name}")
+        folder.rename(target)
 
 
 def _epochs(setup: Setup) -> list[dict[str, Any]]:
