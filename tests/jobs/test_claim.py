@@ -170,3 +170,15 @@ def test_a_log_that_cannot_be_written_costs_nothing(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("TUNELOOP_KEY", "train/a")
     monkeypatch.setenv("TUNELOOP_LOG", str(tmp_path / "nowhere" / "run-echo.log"))
     assert claim(tmp_path, "true").returncode == 0
+
+
+def test_a_restart_that_comes_late_leaves_the_place_to_its_successor(tmp_path: Path) -> None:
+    for restart, code in (("2", 0), ("1", 4), ("3", 0)):
+        argv = [sys.executable, "-m", "tuneloop.jobs.claim", "--attempts", "a", "--log", "log", "--digest", "d"]
+        environment = os.environ | {"TUNELOOP_TOKEN": "t", "TUNELOOP_ID": "t_0", "TUNELOOP_RESTART": restart}
+        command = ["touch", f"ran-{restart}"]
+        done = subprocess.run([*argv, "--", *command], cwd=tmp_path, env=environment, capture_output=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert b"Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.glob("ran-*")) == ["ran-2", "ran-3"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["t.2", "t.3"]

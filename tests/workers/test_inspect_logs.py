@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from inspect_support import HEAD, make_experiment, order_of, step, verdict, write
 
+from tuneloop.experiment.fence import entering
 from tuneloop.experiment.work import Row, Verdict, from_json
 from tuneloop.workers.inspect import worker
 from tuneloop.workers.inspect.request import Request, read_request
@@ -385,6 +386,22 @@ def test_a_bad_log_never_replaces_a_good_one(
     assert verified(bad, "--exit-code", "0") == 1
     assert (control / "eval/logs/cap_base.eval").read_bytes() == filed
     assert verdict(control)["reason"] == "9 of 10 samples were completed"
+
+
+def test_a_superseded_attempt_files_nothing(
+    control: Path, verified: Callable[..., int], make_log: Callable[..., Path]
+) -> None:
+    older, newer = control / ".attempts/cap_base/t.0", control / ".attempts/cap_base/t.1"
+    for attempt in (older, newer):
+        step(control, attempt, "prepare", "eval/cap_base.json")
+        place_log(control, attempt, make_log(count=10))
+        with entering(attempt.parent, attempt.name):
+            pass
+    assert verified(older) == 4
+    assert json.loads((older / "verified.json").read_text())["reason"] == "superseded by t.1"
+    assert not (control / "eval/logs/cap_base.eval").exists()
+    assert verified(newer) == 0
+    assert (control / "eval/logs/cap_base.eval").is_file()
 
 
 def test_verify_passes_the_exit_code_on(control: Path) -> None:

@@ -26,10 +26,11 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from tuneloop.documents.errors import BusyError
 from tuneloop.documents.files import create_json
 from tuneloop.documents.locks import hold_for_life
 from tuneloop.documents.logs import EventLog, timestamp_ms
-from tuneloop.experiment.fence import SupersededError, entering
+from tuneloop.experiment.fence import entering
 from tuneloop.experiment.standstill import TIME_LIMIT
 from tuneloop.jobs.meter import Meter
 from tuneloop.jobs.orphans import GRACE_S, adopt_orphans, end_the_rest
@@ -58,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     attempts = Path(arguments.attempts).resolve()
     try:
         attempt = claim(attempts, f"{token}.{restart}", start)
-    except SupersededError as error:
-        sys.stderr.write(f"attempt {token}.{restart} is {error}\n")
+    except BusyError as error:
+        sys.stderr.write(f"attempt {token}.{restart}: {error}\n")
         return TAKEN
     except OSError as error:
         sys.stderr.write(f"no attempt can be put on record in {attempts}: {error.strerror}\n")
@@ -77,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def claim(attempts: Path, name: str, start: dict[str, object]) -> Path | None:
     """Make the attempt's folder and hold its lock for the life of this process, or return None when it is taken.
 
-    From now on it is the newest attempt at its job. Raises SupersededError where a later restart has begun.
+    From now on it is the newest attempt at its job. Raises SupersededError where a later restart has begun, BusyError
+    where another attempt keeps it from finding out.
     """
     attempts.mkdir(parents=True, exist_ok=True)
     beside = attempts / f".{name}.{os.getpid()}"
@@ -88,10 +90,11 @@ def claim(attempts: Path, name: str, start: dict[str, object]) -> Path | None:
         with entering(attempts, name):
             # A folder that holds something is never replaced by a rename.
             return beside.rename(attempts / name)
-    except (OSError, SupersededError) as error:
+    except BusyError:
         shutil.rmtree(beside)
-        if isinstance(error, SupersededError):
-            raise
+        raise
+    except OSError:
+        shutil.rmtree(beside)
         return None
 
 
