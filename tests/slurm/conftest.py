@@ -10,6 +10,16 @@ import pytest
 from slurm_cluster import DevCluster, Place, may_limit_memory, script
 
 
+_REAL = {"cluster", "bare_cluster", "second_cluster", "sshd"}  # fixtures that start daemons
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what needs daemons out of the fast tests."""
+    for item in items:
+        if _REAL & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 def _cluster(*options: str) -> Iterator[DevCluster]:
     place = Place()
     try:

@@ -69,7 +69,7 @@ def impatient(sshd: Sshd) -> Iterator[Ssh]:
     there.forget()
 
 
-@pytest.fixture(params=["here", "ssh"])
+@pytest.fixture(params=["here", pytest.param("ssh", marks=pytest.mark.slow)])
 def transport(request: pytest.FixtureRequest) -> Transport:
     if request.param == "here":
         return Here()
