@@ -9,7 +9,6 @@ import pytest
 
 from slurm_cluster import DevCluster, Place, may_limit_memory, script
 
-
 _REAL = {"cluster", "bare_cluster", "second_cluster", "sshd"}  # fixtures that start daemons
 
 
