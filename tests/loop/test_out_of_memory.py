@@ -77,16 +77,19 @@ def head(folder: Path) -> str:
 
 @pytest.mark.slow
 def test_what_would_keep_the_effective_batch_is_only_said_unless_the_design_allows_it(tmp_path: Path) -> None:
-    folder = too_large(tmp_path / "x", "stop")
-    (failure,) = lab.as_json("status", folder)["failures"]
-    assert failure["cause"] == "out of memory on the GPU"
+    folder = too_large(tmp_path / "x", "stop", memory=0, sizes="[8, 1]")
+    failures = lab.as_json("status", folder)["failures"]
+    assert {item["cause"] for item in failures} == {"out of memory on the GPU"}
     said = lab.cli(*RETRY, folder, "--dry-run").stdout
     assert "- {name: batch8, set: {batch_size: 4, gradient_accumulation: 2}}" in said
+    assert "batch1 ran out of memory, and nothing of it can be made smaller" in said
     assert told(folder) == [
         {"run": "batch8", "set": {"batch_size": 4, "gradient_accumulation": 2}, "applies": False},
+        {"run": "batch1", "set": {}, "applies": False},
     ]
-    lab.run(folder, verb=RETRY, check=False)
-    assert lab.states(folder)["train/batch8"] == "failed"
+    consented = lab.plan_id(folder, *RETRY)
+    lab.cli(*RETRY, folder, "--yes", str(consented), "--detach")
+    lab.cli("cancel", folder, check=False)
     assert read_adjustments(Layout(folder)) == []
 
 
@@ -118,18 +121,7 @@ def test_where_the_design_allows_it_retrying_shares_the_batch_out_until_it_fits(
 
 
 @pytest.mark.slow
-def test_a_run_of_which_nothing_can_be_made_smaller_says_so(tmp_path: Path) -> None:
-    folder = lab.make_echo(
-        tmp_path / "x", "{batch_size: [1]}", "{memory: 0}", "policy: {out_of_memory: smaller-batch}\n"
-    )
-    lab.run(folder, check=False)
-    assert told(folder) == [{"run": "batch1", "set": {}, "applies": False}]
-    assert "nothing of it can be made smaller" in lab.cli(*RETRY, folder, "--dry-run").stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("place", ["plan_scaffold", "write_scaffold"])
-def test_killed_in_between_the_next_retry_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_killed_in_between_the_next_retry_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = too_large(tmp_path / "x", memory=4)
     experiment = read_experiment(folder)
     crew = Crew(experiment)
@@ -139,7 +131,7 @@ def test_killed_in_between_the_next_retry_goes_on(tmp_path: Path, monkeypatch: p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(adjust, place, killed)
+        patch.setattr(adjust, "write_scaffold", killed)
         with pytest.raises(KeyboardInterrupt):
             adjust.adjust(experiment, crew, wanted, by="test")
     refused = lab.cli(*RETRY, folder, "--dry-run", check=False)
