@@ -50,7 +50,7 @@ if "KILL_AT" in os.environ and "-m" in sys.orig_argv and "tuneloop" in sys.orig_
             os.kill(os.getpid(), signal.SIGKILL)
     journal.Writer.append = append
 """
-EVENTS = 7  # of handing over: consented, then submitting and submitted for training, evaluations and collecting
+EVENTS = 11  # of handing over: consented, then submitting and submitted for each of five batches
 
 
 @pytest.fixture(scope="module")

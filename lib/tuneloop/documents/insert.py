@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from tuneloop.documents.errors import InputError
-from tuneloop.documents.yamltext import dump_yaml, load_yaml
+from tuneloop.documents.yamltext import dump_line, dump_yaml, load_yaml
 
 _INDENT = 2  # blanks, where the file shows no habit of its own
 
@@ -65,10 +65,10 @@ def _after(text: str, count: int, block: str) -> str:
 
 def _into_braces(text: str, node: yaml.MappingNode, entry: Mapping[str, Any]) -> str:
     end = node.end_mark.index - 1  # of the closing brace
-    line = yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
+    line = dump_line(dict(entry))
     above = text[:end].rstrip()
     comma = "" if above.endswith(("{", ",")) else ","
-    return f"{above}{comma}{' ' if node.value else ''}{line.strip()[1:-1]}{text[len(above) :]}"
+    return f"{above}{comma}{' ' if node.value else ''}{line[1:-1]}{text[len(above) :]}"
 
 
 def _last_line(node: yaml.Node) -> int:

@@ -202,6 +202,14 @@ def dump_yaml(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
 
+def dump_line(value: Any) -> str:
+    """Return `value` as YAML on one line, as it stands between braces."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6, default_flow_style=True
+    )
+    return text.strip()
+
+
 def lines_of(text: str, first_line: int = 1) -> dict[Path_, int]:
     """Return the line of every key and list item in `text`, by path."""
     found: dict[Path_, int] = {}
