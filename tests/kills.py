@@ -1,4 +1,4 @@
-"""Killing processes of a pass: one victim at once, or random ones at random times."""
+"""Killing processes of a pass: one victim at once, random ones at random times, or a command at a journal event."""
 
 import contextlib
 import json
@@ -14,6 +14,29 @@ import pytest
 from lab import as_json, cli, command, kill, kill_session, live_attempts, plan_id, run, runner_pid, states
 
 VICTIMS = ["follower", "runner", "session", "job"]
+# The command under test imports this at start: it dies at the n-th journal event, before or after writing it.
+_SITE = """
+import os, signal, sys
+if "KILL_AT" in os.environ and "-m" in sys.orig_argv and "tuneloop" in sys.orig_argv:
+    from tuneloop.jobs import journal
+    write, count = journal.Writer.append, [0]
+    number, when = os.environ["KILL_AT"].split()
+    def append(self, kind, **data):
+        count[0] += 1
+        if count[0] == int(number) and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(self, kind, **data)
+        if count[0] == int(number) and when == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+    journal.Writer.append = append
+"""
+
+
+def dying(folder: Path, point: str) -> dict[str, str]:
+    """Return an environment in which a command dies at a journal event, such as `1 before`; it is made in `folder`."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_SITE)
+    return {"KILL_AT": point, "PYTHONPATH": str(folder)}
 
 
 def kill_job(folder: Path) -> None:

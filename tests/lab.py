@@ -93,6 +93,11 @@ def states(folder: Path) -> dict[str, str]:
     return {job["key"]: job["state"] for job in as_json("status", folder, "--all")["jobs"]}
 
 
+def events(folder: Path) -> list[dict[str, Any]]:
+    """Return the journal's lines."""
+    return [json.loads(line) for line in Layout(folder).journal.read_text().splitlines()]
+
+
 def starts(folder: Path) -> dict[str, int]:
     """Return how often each job was really started: counted by attempt folders."""
     found: dict[str, int] = {}

@@ -1,11 +1,10 @@
 """Echo experiments on a development cluster, and what became of their submissions."""
 
-import json
 import os
 import shutil
 from pathlib import Path
 
-from lab import as_json, cli, make_echo, plan_id
+from lab import as_json, cli, events, make_echo, plan_id
 from slurm_cluster import DevCluster
 
 CLUSTER_FILE = "tuneloop.yaml"
@@ -47,14 +46,9 @@ def reasons(folder: Path) -> dict[str, tuple[str, str]]:
     return {job["key"]: (job["state"], job["reason"]) for job in jobs}
 
 
-def events(folder: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (folder / ".tuneloop" / "journal.jsonl").read_text().splitlines()]
-
-
 def tokens(folder: Path) -> dict[str, int]:
     """Return how many jobs were asked for under each token."""
-    lines = [line for line in events(folder) if line["event"] == "submitting"]
-    return {str(line["token"]): len(line["keys"]) for line in lines if isinstance(line["keys"], list)}
+    return {line["token"]: len(line["keys"]) for line in events(folder) if line["event"] == "submitting"}
 
 
 def scheduler_starts(cluster: DevCluster, folder: Path) -> dict[str, int]:

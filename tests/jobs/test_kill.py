@@ -3,7 +3,6 @@
 The victims take turns: the command that follows, the runner, the runner's whole session, one job.
 """
 
-import json
 import os
 import random
 import shutil
@@ -12,15 +11,15 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kills import VICTIMS, disturb, disturb_at_random, finish
+from kills import VICTIMS, disturb, disturb_at_random, dying, finish
 from lab import (
     as_json,
     cli,
     command,
+    events,
     live_attempts,
     make_echo,
     plan_id,
@@ -34,22 +33,6 @@ from lab import (
 
 pytestmark = pytest.mark.slow
 
-# The command under test imports this at start: it dies at the n-th journal event, before or after writing it.
-_SITE = """
-import os, signal, sys
-if "KILL_AT" in os.environ and "-m" in sys.orig_argv and "tuneloop" in sys.orig_argv:
-    from tuneloop.jobs import journal
-    write, count = journal.Writer.append, [0]
-    number, when = os.environ["KILL_AT"].split()
-    def append(self, kind, **data):
-        count[0] += 1
-        if count[0] == int(number) and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        write(self, kind, **data)
-        if count[0] == int(number) and when == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
-    journal.Writer.append = append
-"""
 EVENTS = 11  # of handing over: consented, then submitting and submitted for each of five batches
 
 
@@ -70,9 +53,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, scaffolded: Path) -> P
 @pytest.fixture
 def poison(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     """An environment in which a command dies at a journal event, such as `1 before`."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(_SITE)
-    return lambda point: {"KILL_AT": point, "PYTHONPATH": str(tmp_path / "site")}
+    return lambda point: dying(tmp_path / "site", point)
 
 
 POINTS = [(number, when) for number in range(1, EVENTS + 1) for when in ("before", "after")]
@@ -162,13 +143,10 @@ def test_replacing_killed_at_its_event(
     assert results(folder) == results(undisturbed)
 
 
-def events(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / ".tuneloop" / "journal.jsonl").read_text().splitlines()]
-
-
 def test_handing_over_writes_the_events_counted_here(undisturbed: Path) -> None:
     kinds = [line["event"] for line in events(undisturbed)]
-    assert kinds == ["added", "consented", *["submitting", "submitted"] * 3]
+    assert kinds == ["added", "consented", *["submitting", "submitted"] * 5]
+    assert len(kinds) == EVENTS + 1
 
 
 @pytest.mark.soak

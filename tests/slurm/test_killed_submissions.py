@@ -6,28 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lab import cli, plan_id, results, starts, states, until
+from kills import dying
+from lab import cli, events, plan_id, results, starts, states, until
 from slurm_cluster import DevCluster
-from slurm_lab import copy_of, events, hand_over, make_on_slurm, scheduler_starts, shims, tokens, wait
+from slurm_lab import copy_of, hand_over, make_on_slurm, scheduler_starts, shims, tokens, wait
 
 pytestmark = pytest.mark.slow
 
-# The command under test imports this at start: it dies at the n-th journal event, before or after writing it.
-_SITE = """
-import os, signal, sys
-if "KILL_AT" in os.environ and "-m" in sys.orig_argv and "tuneloop" in sys.orig_argv:
-    from tuneloop.jobs import journal
-    write, count = journal.Writer.append, [0]
-    number, when = os.environ["KILL_AT"].split()
-    def append(self, kind, **data):
-        count[0] += 1
-        if count[0] == int(number) and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        write(self, kind, **data)
-        if count[0] == int(number) and when == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
-    journal.Writer.append = append
-"""
 EVENTS = 9  # of handing over: consented, then submitting and submitted for each of four batches
 JOBS = 4  # one training, its evaluation, the control's, and the one that collects
 POINTS = [f"{number} {when}" for number in range(1, EVENTS + 1) for when in ("before", "after")]
@@ -95,9 +80,7 @@ def test_handing_over_writes_the_events_counted_here(undisturbed: Path) -> None:
 def test_killed_at_a_journal_event(
     point: str, tmp_path: Path, cluster: DevCluster, folder: Path, undisturbed: Path
 ) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(_SITE)
-    killed(folder, {"KILL_AT": point, "PYTHONPATH": str(tmp_path / "site")})
+    killed(folder, dying(tmp_path / "site", point))
     hand_over(folder)
     assert_as_undisturbed(cluster, folder, undisturbed)
 

@@ -49,8 +49,7 @@ def submissions(folder: Path) -> dict[str, tuple[str, str]]:
     """Return token and id of the last submission of each job, as the journal has them."""
     keys: dict[str, list[str]] = {}
     found: dict[str, tuple[str, str]] = {}
-    for line in (folder / ".tuneloop/journal.jsonl").read_text().splitlines():
-        event = json.loads(line)
+    for event in lab.events(folder):
         if event["event"] == "submitting":
             keys[event["token"]] = event["keys"]
         elif event["event"] == "submitted":
@@ -61,8 +60,7 @@ def submissions(folder: Path) -> dict[str, tuple[str, str]]:
 def handed_over(folder: Path) -> dict[str, list[str]]:
     """Return the tokens of all submissions of each job, the oldest first."""
     found: dict[str, list[str]] = {}
-    for line in (folder / ".tuneloop/journal.jsonl").read_text().splitlines():
-        event = json.loads(line)
+    for event in lab.events(folder):
         for key in event["keys"] if event["event"] == "submitting" else ():
             found.setdefault(key, []).append(event["token"])
     return found

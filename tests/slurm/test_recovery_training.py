@@ -55,8 +55,7 @@ class Ended(NamedTuple):
 def submitted(folder: Path) -> tuple[str, str]:
     """Return token and id of the training."""
     token = ""
-    for line in (folder / ".tuneloop/journal.jsonl").read_text().splitlines():
-        event = json.loads(line)
+    for event in lab.events(folder):
         if event["event"] == "submitting" and TRAIN in event["keys"]:
             token = event["token"]
         elif event["event"] == "submitted" and event["token"] == token:

@@ -11,14 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lab import cli, live_attempts, plan_id, results, starts, states, until
+from lab import cli, events, live_attempts, plan_id, results, starts, states, until
 from places import fill
 from slurm_cluster import DevCluster
-from slurm_lab import copy_of, events, hand_over, make_on_slurm, reasons, scheduler_starts, wait
+from slurm_lab import copy_of, hand_over, make_on_slurm, reasons, scheduler_starts, wait
 
 pytestmark = pytest.mark.slow
 
@@ -98,11 +97,10 @@ def _is_done(folder: Path, job: str) -> bool:
 
 def native(folder: Path, key: str) -> str:
     """Return what the queue calls a job."""
-    handed: dict[Any, Any] = {line["token"]: line for line in events(folder) if line["event"] == "submitting"}
+    handed = {line["token"]: line for line in events(folder) if line["event"] == "submitting"}
     for line in events(folder):
         if line["event"] == "submitted" and key in handed[line["token"]]["keys"]:
             asked, given = handed[line["token"]], line["native"]
-            assert isinstance(given, list)
             task = asked["tasks"][asked["keys"].index(key)]
             return given[1] if given[2] is None else f"{given[1]}_{task}"
     raise AssertionError(f"{key} was never handed over")
@@ -248,7 +246,7 @@ def test_a_limit_that_is_known_is_filled_with_whole_chains(few: str, quick: Path
 
 def _handed(folder: Path) -> list[list[str]]:
     """Return the jobs of each submission that was asked for."""
-    return [list(line["keys"]) for line in events(folder) if line["event"] == "submitting"]  # type: ignore[call-overload]
+    return [line["keys"] for line in events(folder) if line["event"] == "submitting"]
 
 
 @pytest.mark.soak

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuneloop.cli.nouns import noun
 from tuneloop.cli.output import DryRun, Json, note, say, say_checks, table, write_json
 
 if TYPE_CHECKING:
@@ -13,23 +14,11 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name, as `cluster:` of a design gives it.")]
 
-group = typer.Typer(
-    name="cluster",
-    help="Where jobs run: list the profiles of clusters, make one, and prove one by a tiny job.",
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+group = noun("cluster", "Where jobs run: list the profiles of clusters, make one, and prove one by a tiny job.")
 
 
 def register(app: typer.Typer) -> None:
     app.add_typer(group)
-
-
-@group.callback(invoke_without_command=True)
-def _root(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        say(context.get_help())
-        raise typer.Exit(2)
 
 
 @group.command("list")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuneloop.cli.nouns import noun
 from tuneloop.cli.output import DryRun, Json, note, say, table, write_json
 from tuneloop.documents.errors import InputError, MissingError, Problem
 
@@ -24,23 +25,11 @@ Words = Annotated[
     typer.Argument(metavar="[NAME|CATEGORY]...", help="Skills or categories; all that belongs together without any."),
 ]
 
-group = typer.Typer(
-    name="skills",
-    help="Make the skills, slash commands and agents active in a project, and take them away again.",
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+group = noun("skills", "Make the skills, slash commands and agents active in a project, and take them away again.")
 
 
 def register(app: typer.Typer) -> None:
     app.add_typer(group)
-
-
-@group.callback(invoke_without_command=True)
-def _root(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        say(context.get_help())
-        raise typer.Exit(2)
 
 
 @group.command("link")
