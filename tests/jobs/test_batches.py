@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, Shape, Token
-from tuneloop.jobs.batches import After, Batch, Place, Places, batches
+from tuneloop.jobs.batches import After, Batch, Place, Places, Sizes, batches
 
 SHAPES = [Shape("dev"), Shape("dev", gpus=1), Shape("dev", minutes=600)]
 ELSEWHERE = "other"
@@ -22,7 +22,7 @@ def spec(key: str, *needs: Need, worker: str = "echo", shape: Shape = SHAPES[0])
 @dataclass(frozen=True)
 class Case:
     specs: list[JobSpec]
-    largest: int
+    sizes: Sizes
     going: Places
 
 
@@ -39,6 +39,9 @@ def cases(draw: st.DrawFn) -> Case:
             spec(f"eval/r{run}/e{epoch}/cap", own, worker="echo-eval", shape=draw(st.sampled_from(SHAPES[:2])))
             for epoch in range(evaluations)
         ]
+    for number, cited_run in enumerate(draw(st.lists(st.integers(0, runs - 1), max_size=4)) if runs else ()):
+        own = Need(JobKey(f"train/r{cited_run}"), "ok")  # an eval-only run, of a checkpoint of this experiment
+        specs.append(spec(f"eval/x{number}/e0/cap", own, worker="echo-eval"))
     specs.append(spec("eval/control/base/cap", worker="echo-eval"))
     specs.append(spec(COLLECT, *(Need(item.key, "any") for item in specs), worker="analysis"))
     fate = {item.key: draw(st.sampled_from(["new", "new", "going", "done"])) for item in specs}
@@ -49,7 +52,7 @@ def cases(draw: st.DrawFn) -> Case:
     if draw(st.booleans()):
         going[ELSEWHERE, JobKey("train/base")] = Place(Token("theirs"), 3)
     new = draw(st.permutations([item for item in specs if fate[item.key] == "new"]))
-    return Case(list(new), draw(st.integers(1, 5)), going)
+    return Case(list(new), Sizes(draw(st.integers(1, 5)), draw(st.integers(1, 5))), going)
 
 
 def waits(batch: Batch, task: int) -> Iterator[tuple[str, Token, int | None]]:
@@ -73,8 +76,11 @@ def faults(case: Case, made: list[Batch]) -> list[str]:
     for batch in made:
         seen_before = frozenset(seen)
         seen.add(batch.token)
-        if not 1 <= len(batch.keys) <= case.largest:
+        each = any(after.when == "each" for after in batch.after)
+        if not 1 <= len(batch.keys) <= (min(case.sizes) if each else case.sizes.largest):
             found.append("a batch is too large")
+        if each and len(batch.keys) == 1:
+            found.append("a single job waits for an array")  # sbatch takes it for all of it
         if len(set(batch.tasks)) != len(batch.tasks) or not len(batch.keys) == len(batch.scripts) == len(batch.tasks):
             found.append("two jobs are one task")
         if {after.token for after in batch.after} - seen_before:
@@ -95,7 +101,7 @@ def faults(case: Case, made: list[Batch]) -> list[str]:
 @settings(max_examples=60, deadline=None)
 @given(cases())
 def test_every_job_goes_once_after_exactly_what_it_needs(case: Case) -> None:
-    assert faults(case, batches(case.specs, case.largest, case.going)) == []
+    assert faults(case, batches(case.specs, case.sizes, case.going)) == []
 
 
 @settings(max_examples=60, deadline=None)
@@ -103,7 +109,7 @@ def test_every_job_goes_once_after_exactly_what_it_needs(case: Case) -> None:
 def test_wherever_the_order_is_cut_at_most_one_array_of_trainings_lacks_what_follows_from_it(
     case: Case, data: st.DataObject
 ) -> None:
-    made = batches(case.specs, case.largest, case.going)
+    made = batches(case.specs, case.sizes, case.going)
     cut = data.draw(st.integers(0, len(made)))
     taken, left = made[:cut], made[cut:]
     trainings = {batch.token for batch in taken if batch.keys[0].startswith("train/")}
@@ -116,7 +122,7 @@ def test_wherever_the_order_is_cut_at_most_one_array_of_trainings_lacks_what_fol
 def planted() -> dict[str, tuple[str, list[Batch]]]:
     """Bad batches, each with the rule that it breaks."""
     case = CASE
-    train, evaluation = batches(case.specs, case.largest, case.going)
+    train, evaluation = batches(case.specs, case.sizes, case.going)
     assert (len(train.keys), len(evaluation.keys)) == (2, 2)
     return {
         "left out": ("missing or handed over twice", [train]),
@@ -126,6 +132,10 @@ def planted() -> dict[str, tuple[str, list[Batch]]]:
         "too early": ("comes later", [evaluation, train]),
         "no wait": ("waits for", [train, replace(evaluation, after=())]),
         "another's": ("waits for", [train, replace(evaluation, tasks=tuple(reversed(evaluation.tasks)))]),
+        "alone": (
+            "a single job waits",
+            [train, replace(evaluation, keys=evaluation.keys[:1], tasks=(0,), scripts=("s",))],
+        ),
         "all of them": ("waits for", [train, replace(evaluation, after=(After(train.token, "ok"),))]),
     }
 
@@ -135,7 +145,7 @@ CASE = Case(
         *(spec(f"train/r{run}") for run in range(2)),
         *(spec(f"eval/r{run}/e0/cap", Need(JobKey(f"train/r{run}"), "ok"), worker="echo-eval") for run in range(2)),
     ],
-    5,
+    Sizes(5, 5),
     {},
 )
 

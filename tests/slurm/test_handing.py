@@ -21,7 +21,7 @@ def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
     def place(text: str) -> Path:
         env = shims(tmp_path / "bin", f"echo called >>{tmp_path}/calls\n{text}\n")
         for name in ("squeue", "sacct"):
-            (tmp_path / "bin" / name).write_text("#!/bin/sh\ncat queue 2>/dev/null || :\n")
+            (tmp_path / "bin" / name).write_text(f"#!/bin/sh\ncat {tmp_path}/queue 2>/dev/null || :\n")
             (tmp_path / "bin" / name).chmod(0o755)
         monkeypatch.setenv("PATH", env["PATH"])
         folder = tmp_path / "submissions"
@@ -60,9 +60,28 @@ def test_an_id_that_cannot_be_written_down_is_told_all_the_same(sbatch: Callable
 
 def test_what_the_queue_has_is_not_given_up(sbatch: Callable[[str], Path]) -> None:
     folder = sbatch("echo 7")
-    (folder / "queue").write_text(f"6|other\n7_0|{TOKEN}\n")
+    (folder.parent / "queue").write_text(f"6|other\n7_0|{TOKEN}\n")
     assert handing.given_up(Here(), str(folder), TOKEN) == "7"
     assert not (folder / f"{TOKEN}.refused").exists(), "its job would end at once"
+
+
+def test_a_job_that_arrives_while_it_is_given_up_is_known_by_its_comment(sbatch: Callable[[str], Path]) -> None:
+    folder = sbatch("echo 7")
+    late = folder.parent / "bin" / "squeue"
+    later = folder.parent / "later"  # what the queue has when it is asked again
+    late.write_text(f"#!/bin/sh\ncat {later} 2>/dev/null\necho '7|{TOKEN}' >{later}\n")
+    assert handing.given_up(Here(), str(folder), TOKEN) == "7"
+    assert handing.noted(folder, TOKEN) == "7"
+    assert not (folder / f"{TOKEN}.refused").exists()
+
+
+def test_a_token_is_not_given_up_while_the_queue_is_silent(sbatch: Callable[[str], Path]) -> None:
+    folder = sbatch("echo 7")
+    answers_once = f"[ -e {folder}/asked ] && exit 1; : >{folder}/asked"
+    (folder.parent / "bin" / "squeue").write_text(f"#!/bin/sh\n{answers_once}\n")
+    with pytest.raises(UnreachableError):
+        handing.given_up(Here(), str(folder), TOKEN)
+    assert not (folder / f"{TOKEN}.refused").exists()
 
 
 @pytest.mark.parametrize(

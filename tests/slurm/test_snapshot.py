@@ -116,11 +116,13 @@ def test_two_clusters_share_nothing(scheduler, snapshot, tmp_path) -> None:
     assert other.answers({native(1): T0}, T0 + 1)[native(1)].state == "queued"
 
 
-@pytest.mark.parametrize("fresh", [False, True])
-def test_nobody_asks_twice_in_ten_seconds(scheduler, snapshot, fresh) -> None:
+@pytest.mark.parametrize("renewed", [False, True])
+def test_nobody_asks_twice_in_ten_seconds(scheduler, snapshot, renewed) -> None:
     scheduler.queue = {"1|N/A": "RUNNING|None"}
     for second in range(100):
-        another(snapshot).answers({native(1): T0, native(second + 2): T0}, T0 + second / 10, fresh=fresh)
+        if renewed:
+            another(snapshot).renew(T0 + second / 10)
+        another(snapshot).answers({native(1): T0, native(second + 2): T0}, T0 + second / 10)
     assert len(scheduler.asked) <= 2  # a squeue, and a sacct for what is not in it
 
 
@@ -159,13 +161,14 @@ def test_who_just_submitted_does_not_wait_for_minutes(scheduler, snapshot) -> No
     assert another(snapshot).answers({native(2): now}, now + FLOOR_S)[native(2)].state == "queued"
 
 
-def test_fresh_shortens_the_wait(scheduler, snapshot) -> None:
+def test_who_cancels_shortens_the_wait_of_all_monitors(scheduler, snapshot) -> None:
     scheduler.queue = {"1|N/A": "RUNNING|None"}
     rounds = follow(snapshot, scheduler, {native(1): T0}, T0, seconds=1000)
     scheduler.queue = {"1|N/A": "CANCELLED|None"}
     now = rounds[-1] + FLOOR_S
     assert snapshot.answers({native(1): T0}, now)[native(1)].state == "running"
-    assert snapshot.answers({native(1): T0}, now, fresh=True)[native(1)].state == "cancelled"
+    another(snapshot).renew(now)
+    assert another(snapshot).answers({native(1): T0}, now)[native(1)].state == "cancelled"
 
 
 def test_a_scheduler_that_does_not_answer_is_no_news(scheduler, snapshot) -> None:

@@ -60,7 +60,9 @@ class Followed:
 
     def ask(self) -> dict[str, Answer]:
         times = dict.fromkeys(self.jobs.values(), self.submitted)
-        answers = self.snapshot.answers(times, next(self.clock), fresh=True)
+        now = next(self.clock)
+        self.snapshot.renew(now)
+        answers = self.snapshot.answers(times, now)
         said = {name: answers[native] for name, native in self.jobs.items() if native in answers}
         for name, answer in said.items():
             heard = self.heard.setdefault(name, [])

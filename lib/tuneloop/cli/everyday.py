@@ -146,15 +146,12 @@ def _counts(board: "Board") -> str:
 
 
 def _all(*, as_json: bool, everything: bool) -> None:
-    from tuneloop.documents.errors import TuneloopError
-    from tuneloop.loop.status import board_counts, find_experiments
+    from tuneloop.loop.status import list_experiments
 
     rows: list[dict[str, Any]] = []
-    for place, found in find_experiments(Path.cwd()):
-        if isinstance(found, TuneloopError):
-            rows.append({"experiment": str(place), "name": None, "error": found.problems[0].message, "counts": {}})
-        else:
-            rows.append({"experiment": str(place), "name": found.design.name, "counts": board_counts(found)})
+    for item in list_experiments(Path.cwd()):
+        fault = {} if item.error is None else {"error": item.error}
+        rows.append({"experiment": str(item.folder), "name": item.name, "counts": dict(item.counts), **fault})
     if as_json:
         write_json({"schema": "tuneloop.experiments/1", "experiments": rows}, whole=everything)
         return

@@ -53,7 +53,7 @@ def run_experiment(
     """
     from tuneloop.loop.run import FRESH
 
-    _hand_over(folder, FRESH, "run-experiment {}", yes, follow, dry_run=dry_run, as_json=as_json, everything=everything)
+    _hand_over(folder, FRESH, yes, follow, dry_run=dry_run, as_json=as_json, everything=everything)
 
 
 def retry(
@@ -75,7 +75,7 @@ def retry(
 
     if not failed:
         raise InputError("say what to try again", hint=f"`tuneloop retry {typed(folder)} --failed`")
-    _hand_over(folder, AGAIN, "retry {} --failed", yes, follow, dry_run=dry_run, as_json=as_json, everything=everything)
+    _hand_over(folder, AGAIN, yes, follow, dry_run=dry_run, as_json=as_json, everything=everything)
 
 
 def cancel(
@@ -135,10 +135,8 @@ def _for_worker(name: str) -> Callable[..., None]:
     ) -> None:
         from tuneloop.loop.run import FRESH
 
-        choice = replace(FRESH, worker=name)
-        _hand_over(
-            folder, choice, f"run-{name} {{}}", yes, follow, dry_run=dry_run, as_json=as_json, everything=everything
-        )
+        choice = replace(FRESH, worker=name, words=f"run-{name} {{}}")
+        _hand_over(folder, choice, yes, follow, dry_run=dry_run, as_json=as_json, everything=everything)
 
     return command
 
@@ -153,7 +151,6 @@ def _help(name: str) -> str:
 def _hand_over(
     folder: Path,
     choice: "Choice",
-    verb: str,
     yes: str | None,
     follow: bool | None,
     *,
@@ -179,7 +176,7 @@ def _hand_over(
     plan = loop.plan_run(experiment, board, choice, [item.lines for item in wanted if item.applies])
     where = " and ".join(plan.clusters) or crew.cluster
     if dry_run or yes is None:
-        remember_plan(experiment.layout, verb.split(maxsplit=1)[0], estimate(plan, where), plan.id)
+        remember_plan(experiment.layout, choice.verb, estimate(plan, where), plan.id)
     if dry_run:
         _show(folder, plan, as_json=as_json, everything=everything, handed=None, wanted=wanted)
         return
@@ -188,7 +185,7 @@ def _hand_over(
             plan.id,
             yes,
             lack=f"{len(plan.jobs)} jobs need a yes",
-            again=f"tuneloop {verb.format(typed(folder))}",
+            again=choice.typed(folder),
             show=lambda: _show(folder, plan, as_json=False, wanted=wanted),
             question="Hand them over?",
             as_json=as_json,

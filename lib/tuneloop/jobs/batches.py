@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from tuneloop.experiment.work import JobKey, JobSpec, Need, Shape, Token
+from tuneloop.experiment.work import JobKey, JobSpec, Need, Shape, Token, run_of
 
 
 class Place(NamedTuple):
@@ -40,8 +40,22 @@ class Batch:
 Places = Mapping[tuple[str | None, JobKey], Place]  # by experiment (None: this one) and job
 
 
-def batches(specs: Sequence[JobSpec], largest: int, going: Places, resumes: int = 0) -> list[Batch]:
-    """Cut jobs into batches of one worker and shape with at most `largest` jobs each, after the ones it waits for.
+class Sizes(NamedTuple):
+    """How many jobs an executor takes in one batch: any, and such as wait for a task each of another batch."""
+
+    largest: int
+    corresponding: int
+
+
+class Parent(NamedTuple):
+    """A job that has not ended and that another one waits for: how it must end, and where it went."""
+
+    when: str
+    place: Place
+
+
+def batches(specs: Sequence[JobSpec], sizes: Sizes, going: Places, resumes: int = 0) -> list[Batch]:
+    """Cut jobs into batches of one worker and shape, after the ones that each waits for.
 
     Evaluations of the trainings of one array become arrays with the same tasks, so that each waits for its own
     training alone. `going` holds the jobs that were handed over before and have not ended, here and in the
@@ -55,7 +69,7 @@ def batches(specs: Sequence[JobSpec], largest: int, going: Places, resumes: int 
     while waiting:
         ready = [spec for spec in waiting.values() if not any(need.job in waiting for need in _own_needs(spec))]
         assert ready, "jobs need each other"
-        for batch in _groups(ready, largest, places, resumes):
+        for batch in _groups(ready, sizes, places, resumes):
             made.append(batch)
             tasks = zip(batch.keys, batch.tasks, strict=True)
             places |= {(None, key): Place(batch.token, task) for key, task in tasks}
@@ -64,54 +78,59 @@ def batches(specs: Sequence[JobSpec], largest: int, going: Places, resumes: int 
     return _by_chain(made)
 
 
-def _groups(specs: Sequence[JobSpec], largest: int, places: Places, resumes: int) -> Iterator[Batch]:
+def _groups(specs: Sequence[JobSpec], sizes: Sizes, places: Places, resumes: int) -> Iterator[Batch]:
     groups: dict[object, list[JobSpec]] = {}
     for spec in specs:
         groups.setdefault(_alike(spec, places), []).append(spec)
     for group in groups.values():
-        parents = [_places(spec, places) for spec in group]
-        each = len(group) > 1 and len(parents[0]) == 1 and len({parent[0][1].task for parent in parents}) > 1
-        for start in range(0, len(group), largest):
-            chunk = group[start : start + largest]
-            tasks = tuple(_places(spec, places)[0][1].task for spec in chunk) if each else tuple(range(len(chunk)))
-            after = (After(parents[0][0][1].token, "each"),) if each else tuple(_after(chunk[0], places))
-            yield Batch(
-                Token(secrets.token_hex(5)),
-                chunk[0].worker,
-                chunk[0].shape,
-                tuple(spec.key for spec in chunk),
-                tuple(spec.script for spec in chunk),
-                tasks,
-                after,
-                resumes if all(spec.resumable for spec in chunk) else 0,
-            )
+        apart = len({parent.place for spec in group for parent in _parents(spec, places)}) > 1
+        size = min(sizes.corresponding, sizes.largest) if apart else sizes.largest
+        for start in range(0, len(group), size):
+            yield _batch(group[start : start + size], places, resumes)
+
+
+def _batch(specs: Sequence[JobSpec], places: Places, resumes: int) -> Batch:
+    parents = [_parents(spec, places) for spec in specs]
+    tasks, after = tuple(range(len(specs))), tuple(_after(parents[0]))
+    if any(item != parents[0] for item in parents):
+        tasks = tuple(parent.place.task for (parent,) in parents)
+        after = (After(parents[0][0].place.token, "each"),)
+    return Batch(
+        Token(secrets.token_hex(5)),
+        specs[0].worker,
+        specs[0].shape,
+        tuple(spec.key for spec in specs),
+        tuple(spec.script for spec in specs),
+        tasks,
+        after,
+        resumes if all(spec.resumable for spec in specs) else 0,
+    )
 
 
 def _alike(spec: JobSpec, places: Places) -> object:
     """Return what jobs of one batch have in common."""
-    parents = _places(spec, places)
+    parents = _parents(spec, places)
     if not parents:
         return spec.worker, spec.shape
-    if len(parents) > 1 or parents[0][0] != "ok":
+    if len(parents) > 1 or parents[0].when != "ok":
         return spec.key
-    place = parents[0][1]
-    if any(need.experiment is not None for need in spec.needs):
-        # Many may start from one checkpoint: they are tasks of their own, and all wait for the same one.
+    place = parents[0].place
+    if any(need.experiment is not None or run_of(need.job) != spec.run for need in spec.needs):
+        # Many may start from one checkpoint of another run: they are tasks of their own, and all wait for that one.
         return spec.worker, spec.shape, place
     # The rest of the key tells the evaluation: two of one training cannot be the same task of an array.
     return spec.worker, spec.shape, place.token, *spec.key.split("/")[2:]
 
 
-def _after(spec: JobSpec, places: Places) -> Iterator[After]:
+def _after(parents: Sequence[Parent]) -> Iterator[After]:
     """Yield what one job waits for; of a submission whose every end will do, the whole."""
-    found = _places(spec, places)
-    yield from (After(place.token, "ok", place.task) for when, place in found if when == "ok")
-    yield from dict.fromkeys(After(place.token, "any") for when, place in found if when == "any")
+    yield from (After(place.token, "ok", place.task) for when, place in parents if when == "ok")
+    yield from dict.fromkeys(After(place.token, "any") for when, place in parents if when == "any")
 
 
-def _places(spec: JobSpec, places: Places) -> list[tuple[str, Place]]:
+def _parents(spec: JobSpec, places: Places) -> list[Parent]:
     found = ((need.when, places.get((need.experiment, need.job))) for need in spec.needs)
-    return [(when, place) for when, place in found if place is not None]
+    return [Parent(when, place) for when, place in found if place is not None]
 
 
 def _own_needs(spec: JobSpec) -> list[Need]:

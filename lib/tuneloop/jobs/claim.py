@@ -12,6 +12,7 @@ imported.
 """
 
 import argparse
+import errno
 import json
 import os
 import resource
@@ -93,9 +94,11 @@ def claim(attempts: Path, name: str, start: dict[str, object]) -> Path | None:
     except BusyError:
         shutil.rmtree(beside)
         raise
-    except OSError:
+    except OSError as error:
         shutil.rmtree(beside)
-        return None
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return None
+        raise
 
 
 def record_unclaimed(attempts: Path, start: dict[str, object], code: int) -> None:

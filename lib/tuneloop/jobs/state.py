@@ -74,6 +74,14 @@ class Intent:
             self.latest[key] = (token, task)
             self.cancelled.discard(key)
 
+    def is_followed(self, key: JobKey) -> bool:
+        """Tell whether any job was handed over after the last submission of this one."""
+        if key not in self.latest:
+            return False
+        order = list(self.submissions)
+        own = order.index(self.latest[key][0])
+        return any(self.submissions[token].state == "submitted" for token in order[own + 1 :])
+
     def native_of(self, key: JobKey) -> Native | None:
         """Return what the cluster of a job's last submission calls it."""
         if key not in self.latest:

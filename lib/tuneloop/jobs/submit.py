@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from tuneloop.documents.errors import FailedError, InputError, MissingError
 from tuneloop.experiment.work import JobKey, JobSpec, Token
-from tuneloop.jobs.batches import After, Batch, Places, batches
+from tuneloop.jobs.batches import After, Batch, Places, Sizes, batches
 from tuneloop.jobs.executors import Order
 from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.journal import Event, Journal, Writer
@@ -25,7 +25,7 @@ class Decision:
     specs: Sequence[JobSpec]
     going: Places = field(default_factory=dict)  # what was handed over before and has not ended
     natives: Mapping[Token, Native] = field(default_factory=dict)  # of the submissions that `going` names
-    superseded: Sequence[Native] = ()  # still in a queue, and handed over anew
+    superseded: Mapping[JobKey, Native] = field(default_factory=dict)  # still in a queue, and handed over anew
     resumes: int = 0  # times that a job which can resume goes on after its time limit
 
 
@@ -48,12 +48,12 @@ def hand_over(journal: Journal, fleet: Fleet, decide: Callable[[], Decision], pl
         decision = decide()
         natives = dict(decision.natives)
         writer.append("consented", plan=plan, jobs=len(decision.specs), by=by)
-        _withdraw(decision.superseded, fleet)
         keys: list[JobKey] = []
         for batch in _batches(decision, fleet):
             executor = fleet.of(batch.shape.cluster)
             entry = {"keys": batch.keys, "tasks": batch.tasks, "cluster": executor.cluster}
             writer.append("submitting", token=batch.token, **entry)
+            _withdraw([decision.superseded[key] for key in batch.keys if key in decision.superseded], fleet)
             try:
                 native = executor.submit(batch, _orders(batch.after, natives))
             except (InputError, MissingError) as error:  # found before the scheduler was asked
@@ -97,13 +97,14 @@ def cancel(statuses: Sequence[JobStatus], fleet: Fleet) -> None:
 def _batches(decision: Decision, fleet: Fleet) -> list[Batch]:
     clusters = {spec.shape.cluster for spec in decision.specs}
     executors = [fleet.of(cluster) for cluster in clusters]
-    largest = min((executor.largest_array for executor in executors), default=1)
+    largest = min((executor.sizes.largest for executor in executors), default=1)
+    corresponding = min((executor.sizes.corresponding for executor in executors), default=1)
     allowed = [executor.most_jobs for executor in executors if executor.most_jobs is not None]
     if allowed:
         # A scheduler takes an array whole or not at all: so many trainings that what follows from them fits, too.
         chain = max(Counter(spec.run for spec in decision.specs if spec.run is not None).values(), default=1)
         largest = max(1, min(largest, *(most // chain for most in allowed)))
-    return batches(decision.specs, largest, decision.going, decision.resumes)
+    return batches(decision.specs, Sizes(largest, corresponding), decision.going, decision.resumes)
 
 
 def _orders(after: Sequence[After], natives: Mapping[Token, Native]) -> list[Order]:
@@ -117,5 +118,6 @@ def _orders(after: Sequence[After], natives: Mapping[Token, Native]) -> list[Ord
 
 
 def _withdraw(natives: Sequence[Native], fleet: Fleet) -> None:
+    """Take back what a batch takes the place of, and no more: the next one may be refused."""
     for cluster in {native.cluster for native in natives}:
         fleet.of(cluster).withdraw([native for native in natives if native.cluster == cluster])

@@ -13,6 +13,8 @@ from tuneloop.documents.logs import EventLog
 from tuneloop.experiment.adjusted import KIND, adjusted, read_adjustments, said
 from tuneloop.experiment.expand import expand
 from tuneloop.experiment.read import Experiment
+from tuneloop.experiment.stamp import Stamps
+from tuneloop.experiment.store import read_jobs
 from tuneloop.experiment.work import run_of, train_key
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.failures import failures
@@ -65,9 +67,25 @@ def proposals(experiment: Experiment, board: Board, crew: Crew) -> list[Proposal
 
 
 def unfinished(experiment: Experiment, board: Board) -> list[str]:
-    """Return the adjusted runs whose jobs are not scaffolded anew yet: a command was killed in between."""
+    """Return the adjusted runs whose jobs are not scaffolded anew yet: a command was killed in between.
+
+    A run that a person has changed since is not among them: that wants a scaffold of its own.
+    """
+    adjustments = read_adjustments(experiment.layout)
     outdated = {run_of(key) for key in board.outdated}
-    return sorted({item.run for item in read_adjustments(experiment.layout)} & {run for run in outdated if run})
+    names = sorted({item.run for item in adjustments} & {run for run in outdated if run})
+    if not names:
+        return []
+    stamps = Stamps(experiment.design)
+    stored = {key: stamp for item in read_jobs(experiment.layout).values() for key, stamp in item.stamps.items()}
+    as_designed = {run.name: run for run in expand(experiment.design)}
+    found = []
+    for name in names:
+        *before, _last = [item for item in adjustments if item.run == name]
+        (run,) = adjusted([as_designed[name]], before)
+        if stored.get(train_key(name)) == stamps.of(run, train_key(name)):
+            found.append(name)
+    return found
 
 
 def agreed(experiment: Experiment, crew: Crew, plan: Plan, wanted: Sequence[Proposal], *, by: str) -> Agreed:

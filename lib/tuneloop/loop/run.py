@@ -34,7 +34,16 @@ class Choice:
     """Which jobs a command hands over: those in certain states, perhaps of one worker alone."""
 
     states: frozenset[State]
+    words: str = "run-experiment {}"  # the command, around its folder
     worker: str | None = None
+
+    @property
+    def verb(self) -> str:
+        return self.words.split(maxsplit=1)[0]
+
+    def typed(self, folder: Path) -> str:
+        """Return the command line that makes this choice."""
+        return f"tuneloop {self.words.format(typed(folder))}"
 
     def picks(self, spec: JobSpec, status: JobStatus) -> bool:
         return status.state in self.states and self.worker in (None, spec.worker)
@@ -43,7 +52,7 @@ class Choice:
 # What `run` hands over: all that was never tried, or vanished.
 FRESH = Choice(frozenset({"planned", "lost"}))
 # What `retry` hands over: all that ended without being done.
-AGAIN = Choice(frozenset({"planned", "lost", "failed", "cancelled", "blocked"}))
+AGAIN = Choice(frozenset({"planned", "lost", "failed", "cancelled", "blocked"}), "retry {} --failed")
 
 
 @dataclass(frozen=True)
@@ -79,9 +88,9 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH, chang
     refuse_outdated(experiment, board)
     chosen = {spec.key for spec in board.specs if choice.picks(spec, board.states[spec.key])}
     _refuse_missing_elsewhere(experiment, board, chosen)
-    picked = _possible(board, chosen)
-    if choice.worker is None and picked:
-        # New results make the old report stale.
+    picked = _possible(board, chosen | _stuck(board, chosen, choice))
+    if choice.worker is None and (picked or board.intent.is_followed(COLLECT)):
+        # New results make the old report stale, those of jobs that were handed over after it, too.
         picked |= {COLLECT} & {spec.key for spec in board.specs}
     jobs = tuple(spec for spec in board.specs if spec.key in picked)
     configuration = load(experiment.layout.folder)
@@ -117,6 +126,7 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
     refuse_budget(experiment, plan)
 
     def decide() -> Decision:
+        fleet.renew()  # what has ended is no dependency any more: a scheduler may have forgotten it
         board = read_board(experiment, fleet)
         now = plan_run(experiment, board, choice)
         if now.id != plan.id:
@@ -137,7 +147,7 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
     if handed.refused is not None:
         log.event(f"{len(plan.jobs) - len(handed.keys)} jobs were refused: {handed.refused}")
         helps = f"{handed.hint}; " if handed.hint else ""
-        again = f"`tuneloop run-experiment {typed(experiment.layout.folder)}`"
+        again = f"`{choice.typed(experiment.layout.folder)}`"
         raise FailedError(
             f"{len(handed.keys)} of {len(plan.jobs)} jobs were handed over; then: {handed.refused}",
             hint=f"{helps}what was taken goes on; {again} hands over the rest",
@@ -173,7 +183,7 @@ def _decision(board: Board, specs: Sequence[JobSpec], resumes: int) -> Decision:
             going[experiment, key] = Place(status.token, status.index)
             natives[status.token] = status.native
     queued = [board.states[key] for key in anew]
-    superseded = [item.native for item in queued if item.native and item.answer and not item.answer.final]
+    superseded = {item.key: item.native for item in queued if item.native and item.answer and not item.answer.final}
     return Decision(specs, going, natives, superseded, resumes)
 
 
@@ -217,12 +227,27 @@ def refuse_stopped(experiment: Experiment, board: Board, fleet: Fleet) -> None:
     """Raise FailedError when jobs wait and nothing will ever start them."""
     running = any(status.state == "running" for status in board.going)
     if board.going and not running and not fleet.alive(board.clusters):
-        said = experiment.layout.runner_log.read_text(errors="replace").strip().splitlines()
+        log = experiment.layout.runner_log
+        said = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
         why = f"; it said last: {said[-1]}" if said else ""
         raise FailedError(
             f"{len(board.going)} jobs wait, but the runner has stopped{why}",
             hint=f"`tuneloop run-experiment {typed(experiment.layout.folder)}` goes on where it was",
         )
+
+
+def _stuck(board: Board, picked: set[JobKey], choice: Choice) -> set[JobKey]:
+    """Return the jobs that were handed over, are blocked, and wait for one that is picked or stuck itself.
+
+    Where a scheduler has given them up they will not come by themselves once that one is done again.
+    """
+    blocked = {spec.key: spec for spec in board.specs if board.states[spec.key].state == "blocked"}
+    found: set[JobKey] = set()
+    for spec in board.specs:  # each stands behind the ones that it needs
+        needs = {need.job for need in spec.needs if need.experiment is None and need.when == "ok"}
+        if spec.key in blocked and choice.worker in (None, spec.worker) and needs & (picked | found):
+            found.add(spec.key)
+    return found
 
 
 def _possible(board: Board, picked: set[JobKey]) -> set[JobKey]:

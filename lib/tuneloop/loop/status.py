@@ -4,14 +4,15 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from tuneloop.documents.config import load
 from tuneloop.documents.errors import TuneloopError
 from tuneloop.documents.logs import duration, utc
 from tuneloop.experiment.layout import SUMMARY
 from tuneloop.experiment.read import Experiment, read_experiment
-from tuneloop.experiment.work import Usage
+from tuneloop.experiment.work import State, Usage
 from tuneloop.jobs.answers import News
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.executors.fleet import Fleet
@@ -89,20 +90,25 @@ def ago(seconds: float) -> str:
     return "just now" if seconds < 1 else f"{duration(seconds)} ago"
 
 
-def find_experiments(start: Path) -> Iterator[tuple[Path, Experiment | TuneloopError]]:
-    """Yield every experiment under the configured root, or what is wrong with it."""
-    root = load(start).root
-    for folder in sorted(_folders(root)):
+class Listed(NamedTuple):
+    """One experiment among all."""
+
+    folder: Path
+    name: str | None = None
+    counts: Mapping[State, int] = MappingProxyType({})  # jobs by state
+    error: str | None = None  # what keeps it from being read
+
+
+def list_experiments(start: Path) -> Iterator[Listed]:
+    """Yield every experiment under the configured root; one that cannot be read hides no other."""
+    for folder in sorted(_folders(load(start).root)):
         try:
-            yield folder, read_experiment(folder)
+            experiment = read_experiment(folder)
+            board = read_board(experiment, Crew(experiment).fleet())
         except TuneloopError as error:
-            yield folder, error
-
-
-def board_counts(experiment: Experiment) -> Mapping[str, int]:
-    return {
-        str(state): number for state, number in counts(read_board(experiment, Crew(experiment).fleet()).states).items()
-    }
+            yield Listed(folder, error=error.problems[0].message)
+        else:
+            yield Listed(folder, experiment.design.name, counts(board.states))
 
 
 def _folders(root: Path) -> Iterator[Path]:

@@ -7,7 +7,7 @@ from tuneloop.documents.config import Profile
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import Token
 from tuneloop.jobs.answers import Answer, News
-from tuneloop.jobs.batches import Batch
+from tuneloop.jobs.batches import Batch, Sizes
 from tuneloop.jobs.native import Native
 from tuneloop.jobs.state import JobStatus
 
@@ -21,7 +21,7 @@ class Order(NamedTuple):
 
 class Executor(Protocol):
     cluster: str
-    largest_array: int
+    sizes: Sizes
     most_jobs: int | None  # of one user in its queue at once, as far as that is known
 
     def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
@@ -38,6 +38,9 @@ class Executor(Protocol):
 
     def observe(self, jobs: Mapping[Native, str]) -> Mapping[Native, Answer]:
         """Return what is known of jobs, by outside id and the time of handing over; one that is absent is no news."""
+
+    def renew(self) -> None:
+        """Let the next `observe` rest on a picture as new as its pace allows, whatever process it is in."""
 
     def news(self) -> News | None:
         """Return how good the answers are that `observe` gave last; None where there is no scheduler to ask."""

@@ -54,6 +54,11 @@ class Fleet:
         profiles = self.configuration.config.clusters
         return frozenset(name for name in clusters if name != "local" and _scheduled(profiles.get(name)))
 
+    def renew(self) -> None:
+        """Let the next answers of the clusters that were asked so far be as new as can be."""
+        for executor in self.made.values():
+            executor.renew()
+
     def news(self, clusters: Iterable[str]) -> dict[str, News]:
         """Return how good the last answers are, of those of the clusters that have a scheduler."""
         found = {}

@@ -17,7 +17,7 @@ from tuneloop.documents.files import write_json
 from tuneloop.documents.locks import is_held
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import Token
-from tuneloop.jobs.batches import Batch
+from tuneloop.jobs.batches import Batch, Sizes
 from tuneloop.jobs.executors import Answer, Native, Order
 from tuneloop.jobs.facts import Attempt
 from tuneloop.jobs.state import JobStatus
@@ -26,7 +26,7 @@ _MOST_SLOTS = 4  # jobs at once without a GPU: more of them fight for memory ban
 
 
 class Local:
-    largest_array = 100_000
+    sizes = Sizes(100_000, 100_000)
     most_jobs: int | None = None
 
     def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
@@ -47,6 +47,9 @@ class Local:
     def observe(self, jobs: Mapping[Native, str]) -> Mapping[Native, Answer]:  # noqa: ARG002
         """Return nothing: here a held lock says what lives."""
         return {}
+
+    def renew(self) -> None:
+        """Do nothing: what lives here is looked at each time."""
 
     def news(self) -> None:
         """Return nothing: nobody is asked."""

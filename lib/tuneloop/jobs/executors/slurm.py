@@ -12,7 +12,7 @@ from tuneloop.documents.logs import seconds
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import Token
 from tuneloop.jobs.answers import News
-from tuneloop.jobs.batches import Batch
+from tuneloop.jobs.batches import Batch, Sizes
 from tuneloop.jobs.executors import Answer, Native, Order
 from tuneloop.jobs.mirror import mirror_of
 from tuneloop.jobs.slurm import handing
@@ -22,19 +22,22 @@ from tuneloop.jobs.state import JobStatus
 from tuneloop.jobs.transport import Here, Transport
 
 _MOST_IDS = 500  # in one call of scancel
+# SLURM tells apart what each task waits for while fewer than `correspond_after_task_cnt` of them are left, 10 unless a
+# site says otherwise; the others wait as if for all of the array, and are given up when one of it fails.
+_CORRESPONDING = 9
 
 
 class Slurm:
     def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
         self.layout, self.cluster, self.profile = layout, cluster, profile
-        self.largest_array, self.most_jobs = profile.limits.array, profile.limits.jobs
+        self.sizes = Sizes(profile.limits.array, _CORRESPONDING)
+        self.most_jobs = profile.limits.jobs
         self.mirror = mirror_of(layout, cluster, profile)
         self.transport: Transport = Here() if self.mirror is None else self.mirror.transport
         # Profiles of one cluster share one picture of its queue. The host, since homes may be shared by clusters.
         here = f"{socket.gethostname()} {os.environ.get('SLURM_CONF', '')}"
         reached = here if self.mirror is None else f"ssh {self.mirror.host}"
         self.snapshot = Snapshot(reached, self.transport, clusters_folder())
-        self.changed = False  # by this process, so that the picture is worth renewing
 
     @property
     def folder(self) -> str:
@@ -48,7 +51,6 @@ class Slurm:
         if self.mirror is not None:
             self.mirror.send(batch.token)
         number = handing.submit(self.transport, self.folder, batch.token)
-        self.changed = True
         return Native(self.cluster, number, 0 if is_array(batch) else None)
 
     def find(self, token: Token) -> Native | None:
@@ -60,9 +62,11 @@ class Slurm:
 
     def observe(self, jobs: Mapping[Native, str]) -> Mapping[Native, Answer]:
         times = {native: seconds(time) for native, time in jobs.items()}
-        fresh, self.changed = self.changed, False
-        answers = self.snapshot.answers(times, fresh=fresh)
+        answers = self.snapshot.answers(times)
         return answers if self.mirror is None else self.mirror.backed(answers, self.snapshot.news.taken)
+
+    def renew(self) -> None:
+        self.snapshot.renew()
 
     def news(self) -> News:
         return self.snapshot.news
@@ -99,7 +103,7 @@ class Slurm:
             # A filter that finds nothing is a failure to scancel, and what was to be reached to us.
             if called.code != 0 and (not options or handing.is_silent(called.err)):
                 raise UnreachableError(f"scancel failed: {called.err.strip()}", hint="run the same command again")
-        self.changed = True
+        self.renew()
 
 
 def _check_folder(folder: str) -> None:

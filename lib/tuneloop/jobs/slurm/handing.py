@@ -2,9 +2,9 @@
 
 On the cluster's side three files stand beside `<token>.slurm`: a lock that sbatch holds as long as it runs, the id
 that it printed, and a mark that nobody will hand this token over any more. Both shell texts below take the lock
-first, so that a command that was killed, and whose sbatch lives on, is waited for. A job that begins writes the id
-by itself where it is not there yet, and ends at once where the token was given up: what nobody heard of in time
-does no harm.
+first, so that a command that was killed, and whose sbatch lives on, is waited for. A job that begins takes it, too:
+it writes the id by itself where it is not there yet, and ends at once where the token was given up. So id and mark
+are never there both, and what nobody heard of in time does no harm.
 """
 
 from pathlib import Path
@@ -34,10 +34,18 @@ _GIVE_UP = """\
 cd -- "$1" 2>/dev/null || exit 0
 command exec 9>"$2.lock" || exit
 flock 9 || exit
-[ -s "$2.id" ] || : >"$2.refused" || exit
+if [ ! -s "$2.id" ]; then
+  # Again, under the lock: a job that is in the queue by now, or comes later, waits for what is decided here.
+  queue=$(squeue --me --all --noheader --states=all --format='%F|%k') || exit
+  id=$(printf '%s\\n' "$queue" | awk -F '|' -v token="$2" '$2 == token { print $1; exit }')
+  if [ -n "$id" ]; then
+    printf '%s\\n' "$id" >"$2.id.new" && mv "$2.id.new" "$2.id" || exit
+  else
+    : >"$2.refused" || exit
+  fi
+fi
 cat "$2.id" 2>/dev/null || :
 """
-_TAKE_BACK = 'rm -f -- "$1/$2.refused"'
 _LOOK = 'cat "$1/$2.id" 2>/dev/null || :'
 
 # What sbatch says when nobody answered it: the job may be in the queue all the same.
@@ -47,12 +55,15 @@ _NO_ANSWER = (
     "Zero Bytes were transmitted",
     "Connection refused",
     "Transport endpoint is not connected",
+    "Message send failure",
+    "Message receive failure",
+    "Communication connection failure",
     "Slurm backup controller in standby mode",
 )
 _REFUSED = (1, 255)  # sbatch's own codes; any other is somebody else's, such as a signal's
 _NO_PROGRAM = 127
 _TOO_MANY = ("SubmitJob", "Job array", "job array", "accounting/QOS policy")
-_QUEUE = ("squeue", "--me", "--noheader", "--states=all", "--format=%F|%k")
+_QUEUE = ("squeue", "--me", "--all", "--noheader", "--states=all", "--format=%F|%k")
 _ACCOUNTING = (
     *("sacct", "--allocations", "--noheader", "--parsable2", "--starttime=now-30days"),
     "--format=JobID,Comment",
@@ -111,11 +122,7 @@ def given_up(transport: Transport, folder: str, token: Token) -> str | None:
     called = transport.call(["sh", "-s", "--", folder, token], stdin=_GIVE_UP)
     if called.code != 0:
         raise UnreachableError(f"no news of submission {token}: {_last(called.err)}", hint="run the same command again")
-    # Once more: sbatch may have lived on until the lock was free.
-    known = _plain_id(called.out) or by_comment(transport, token)
-    if known is not None:
-        transport.call(["sh", "-c", _TAKE_BACK, "sh", folder, token])
-    return known
+    return _plain_id(called.out)
 
 
 def noted(folder: Path, token: Token) -> str | None:

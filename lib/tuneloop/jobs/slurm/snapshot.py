@@ -44,7 +44,7 @@ from tuneloop.jobs.slurm.memory import (
     place_of,
     to_bytes,
 )
-from tuneloop.jobs.slurm.pace import FLOOR_S, MOST_S, jittered, next_pause
+from tuneloop.jobs.slurm.pace import FIRST_S, FLOOR_S, MOST_S, jittered, next_pause
 from tuneloop.jobs.transport.processes import NOTHING, Called
 
 TIMEOUT_S = 60.0  # of one command; squeue itself gives up after 9 s when nobody listens
@@ -77,23 +77,26 @@ class Snapshot:
         self._own = Memory()  # where the file cannot be written, this process at least keeps the pace
         self._names: dict[int, str | None] = {}
 
-    def answers(
-        self, natives: Mapping[Native, float], now: float | None = None, *, fresh: bool = False
-    ) -> dict[Native, Answer]:
-        """Return what is known of jobs, given when each was handed over; one without an answer is left out.
-
-        `fresh` is for who just submitted or cancelled: the picture may then be 10 s old at most, not minutes.
-        """
+    def answers(self, natives: Mapping[Native, float], now: float | None = None) -> dict[Native, Answer]:
+        """Return what is known of jobs, given when each was handed over; one without an answer is left out."""
         now = time.time() if now is None else now
         with self._locked() as mine:
             memory = self._read(now)
             asked = _register(memory, natives, now)
-            if mine and _is_due(memory, asked, now, fresh=fresh):
+            if mine and _is_due(memory, asked, now):
                 self._round(memory, now)
             if mine:
                 self._write(memory)
         self.news = News(memory.taken, memory.due, memory.silent)
         return {native: known.answer for native, known in zip(natives, asked, strict=True) if known.answer is not None}
+
+    def renew(self, now: float | None = None) -> None:
+        """Let whoever asks next have a picture of 10 s ago at most, not of minutes: jobs were cancelled, say."""
+        with self._locked() as mine:
+            memory = self._read(time.time() if now is None else now)
+            memory.due, memory.pause = 0, FIRST_S
+            if mine:
+                self._write(memory)
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:
@@ -231,11 +234,11 @@ def _register(memory: Memory, natives: Mapping[Native, float], now: float) -> li
     return asked
 
 
-def _is_due(memory: Memory, asked: Collection[Known], now: float, *, fresh: bool) -> bool:
+def _is_due(memory: Memory, asked: Collection[Known], now: float) -> bool:
     if all(known.final for known in asked):
         return False
     if memory.tried is None:
         return True
     tried = memory.tried
     newcomers = any(known.answer is None and known.since > tried for known in asked)
-    return now - tried >= FLOOR_S and (fresh or newcomers or now >= memory.due)
+    return now - tried >= FLOOR_S and (newcomers or now >= memory.due)

@@ -38,7 +38,7 @@ def render(batch: Batch, after: Sequence[Order], profile: Profile, name: str) ->
 
 
 def is_array(batch: Batch) -> bool:
-    return len(batch.keys) > 1 or batch.tasks != (0,)
+    return len(batch.keys) > 1
 
 
 def _options(batch: Batch, after: Sequence[Order], profile: Profile, name: str) -> list[str]:
