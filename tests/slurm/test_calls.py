@@ -58,6 +58,6 @@ def test_two_hundred_runs_and_four_hundred_evaluations_are_forty_eight_submissio
     executor.transport = scheduler  # type: ignore[assignment]
     fleet = Fleet(layout, Configuration(Config(), (), tmp_path), {"dev": executor})
     jobs = specs(200, 2)
-    handed = hand_over(Journal(layout), fleet, lambda: Decision(jobs), "plan", "test")
+    handed = hand_over(Journal(layout), fleet, lambda: Decision(jobs, "plan", len(jobs)), "test")
     assert len(handed.keys) == len(jobs) == 601
     assert scheduler.asked == {"sbatch": 1 + 2 * 23 + 1}  # of arrays that wait for another, 9 tasks at a time

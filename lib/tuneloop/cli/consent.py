@@ -12,15 +12,25 @@ Yes = Annotated[str | None, typer.Option("--yes", metavar="PLAN", help="Consent 
 
 
 def consent(
-    plan: str, yes: str | None, *, lack: str, again: str, show: Callable[[], None], question: str, as_json: bool
+    plan: str,
+    yes: str | None,
+    *,
+    given: str | None = None,
+    lack: str,
+    again: str,
+    show: Callable[[], None],
+    question: str,
+    as_json: bool,
 ) -> None:
     """Return when the plan with the id `plan` is agreed to; a person who says no ends the command.
+
+    `given` is the id of a plan that was agreed to before and of which this one is the rest.
 
     Raises InputError when `yes` names another plan, and, with `lack` and the line `again` to type, when there is
     nobody to ask.
     """
     if yes is not None:
-        if yes != plan:
+        if yes not in (plan, given):
             hint = "look at the new plan with `--dry-run`"
             raise InputError(f"the plan has changed: it is {plan}, not {yes}", hint=hint)
         return

@@ -71,6 +71,7 @@ def show_end(folder: Folder, code: int, *, as_json: bool, everything: bool) -> N
 
     say("; ".join([_counts(board), *(who_runs(board, fleet, time.time()) if board.going else [])]))
     _show_failures(experiment, board)
+    _show_unhanded(experiment, board)
     if code == 0 and experiment.layout.report.is_file():
         say(f"report: {experiment.layout.report}")
 
@@ -109,8 +110,15 @@ def _show_board(experiment: "Experiment", board: "Board", fleet: "Fleet") -> Non
     header = ["job", "state", "progress", "attempts", "started", "ended", *(["on the cluster"] if ids else [])]
     if jobs:
         say(table(header, [_row(job)[: len(header)] for job in jobs]))
+    _show_unhanded(experiment, board)
     if board.going and runner(board, fleet) == "stopped":
         say(f"hint: `tuneloop run-experiment {typed(experiment.layout.folder)}` goes on where it was")
+
+
+def _show_unhanded(experiment: "Experiment", board: "Board") -> None:
+    if board.unhanded:
+        say(f"not handed over yet: {board.unhanded} of the jobs that have a yes")
+        say(f"hint: `tuneloop run-experiment {typed(experiment.layout.folder)}` hands them over")
 
 
 def _row(job: dict[str, Any]) -> list[str]:

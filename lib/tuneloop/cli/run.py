@@ -184,6 +184,7 @@ def _hand_over(
         consent(
             plan.id,
             yes,
+            given=plan.consented,
             lack=f"{len(plan.jobs)} jobs need a yes",
             again=choice.typed(folder),
             show=lambda: _show(folder, plan, as_json=False, wanted=wanted),
@@ -200,9 +201,11 @@ def _hand_over(
         return
     if not as_json:
         _show_handed(folder, plan, len(handed), where)
+        if fleet.is_apart(plan.clusters):
+            say("the report is made by this machine when all others have ended: keep it on")
     if watch:
         _finish(folder, None, live=not as_json and sys.stdout.isatty(), as_json=as_json, everything=everything)
-    else:
+    elif handed or plan.going:
         say(f"next: tuneloop wait {typed(folder)}")
 
 

@@ -33,6 +33,13 @@ class Board:
         return [status for status in self.states.values() if status.state in GOING]
 
     @property
+    def unhanded(self) -> int:
+        """How many jobs of the last plan with a yes were not handed over: no room for them, or the command died."""
+        consent = self.intent.consent
+        planned = sum(status.state == "planned" for status in self.states.values())
+        return 0 if consent is None else max(0, min(consent.jobs - len(consent.handed), planned))
+
+    @property
     def watched(self) -> list[str]:
         """The clusters whose schedulers have the jobs that go."""
         return sorted({status.native.cluster for status in self.going if status.native} & self.scheduled)

@@ -53,6 +53,15 @@ class Submission:
 
 
 @dataclass
+class Consent:
+    """The last yes to a plan, and what has come of it."""
+
+    plan: str
+    jobs: int  # that the plan had
+    handed: dict[JobKey, Token | None] = field(default_factory=dict)  # over since, with the submission before it
+
+
+@dataclass
 class Intent:
     """The journal, folded: the last submission of each job, and which jobs were asked to end since."""
 
@@ -61,6 +70,7 @@ class Intent:
     cancelled: set[JobKey] = field(default_factory=set)
     runs: set[str] = field(default_factory=set)  # added and not retired
     dropped: set[str] = field(default_factory=set)  # retired and not added again
+    consent: Consent | None = None
 
     @property
     def open(self) -> list[Submission]:
@@ -71,6 +81,8 @@ class Intent:
         """Count a submission as handed over: it is the last word on its jobs."""
         submission = self.submissions[token] = replace(self.submissions[token], state="submitted", native=native)
         for key, task in zip(submission.keys, submission.tasks, strict=True):
+            if self.consent is not None:
+                self.consent.handed.setdefault(key, self.latest[key][0] if key in self.latest else None)
             self.latest[key] = (token, task)
             self.cancelled.discard(key)
 
@@ -104,6 +116,8 @@ def fold(events: Sequence[Event], arrived: Callable[[Submission], Native | None]
             tasks = tuple(data.get("tasks") or range(len(keys)))
             token = Token(data["token"])
             intent.submissions[token] = Submission(token, data["cluster"], keys, tasks, event.time)
+        elif event.kind == "consented":
+            intent.consent = Consent(data["plan"], data["jobs"])
         elif event.kind in ("submitted", "refused") and data["token"] not in intent.submissions:
             message = f"event {event.seq} of the journal is about a submission that no line makes"
             raise InputError(message, hint="put the missing line back")
@@ -231,7 +245,7 @@ def _state(
     if answer is not None and not answer.final:
         # Which job it waits for is known here; its scheduler only says that there is one, and not at once.
         waits = answer.state == "waiting" or (answer.state == "queued" and not answer.reason)
-        state, reason = _waiting(needs, 0) if waits else (answer.state, answer.reason)
+        state, reason = _waiting(needs, 0) if waits else (answer.state, _reason(answer, needs))
         return status(state, "asked to end" if asked else reason)
     if any(attempt.verified for attempt in attempts):
         if spec.key == COLLECT:
@@ -239,7 +253,10 @@ def _state(
         return status("stale", "made from other inputs")
     if native is not None and native.cluster in scheduled:
         own = [item for item in attempts if item.token == token]
-        return status(*(_no_news(own, needs, asked=asked) if answer is None else _ended(answer, own, asked=asked)))
+        if answer is None:
+            return status(*_no_news(own, needs, asked=asked))
+        state, reason = _ended(answer, own, asked=asked)
+        return status(state, _reason(answer, needs) if state == "blocked" else reason)
     ours = [item for item in attempts if item.token == token or (token is None and item.digest == spec.digest)]
     if asked:
         return status("cancelled")
@@ -262,6 +279,17 @@ def _ended(answer: Answer, own: Sequence[Attempt], *, asked: bool) -> tuple[Stat
         # The job's own words say more than its exit code, and are there when its scheduler has forgotten it.
         return "failed", failure(own[-1])
     return answer.state, answer.reason
+
+
+def _reason(answer: Answer, needs: Sequence[tuple[str, JobStatus]]) -> str:
+    """Return why a scheduler says so of a job; which job keeps it blocked is known here alone."""
+    if answer.state != "blocked":
+        return answer.reason
+    ended = [need for when, need in needs if when == "ok" and need.state in ENDED - {"done"}]
+    if ended:
+        return f"{ended[0].key} is {ended[0].state}"
+    done = needs and all(need.state == "done" for _, need in needs)
+    return "its scheduler gave it up, and what it needs is done" if done else answer.reason
 
 
 def _no_news(own: Sequence[Attempt], needs: Sequence[tuple[str, JobStatus]], *, asked: bool) -> tuple[State, str]:

@@ -23,6 +23,8 @@ class Decision:
     """What to hand over, as read under the lock."""
 
     specs: Sequence[JobSpec]
+    plan: str | None  # its id, and how many jobs it has; None for what is left of a plan that has a yes already
+    jobs: int
     going: Places = field(default_factory=dict)  # what was handed over before and has not ended
     natives: Mapping[Token, Native] = field(default_factory=dict)  # of the submissions that `going` names
     superseded: Mapping[JobKey, Native] = field(default_factory=dict)  # still in a queue, and handed over anew
@@ -36,7 +38,7 @@ class Handed:
     hint: str | None = None  # and what helps
 
 
-def hand_over(journal: Journal, fleet: Fleet, decide: Callable[[], Decision], plan: str, by: str) -> Handed:
+def hand_over(journal: Journal, fleet: Fleet, decide: Callable[[], Decision], by: str) -> Handed:
     """Hand over the jobs that `decide` returns when it reads the experiment under the lock.
 
     `decide` raises when the plan that was consented to is no longer the one to make. A batch that is refused ends
@@ -47,7 +49,8 @@ def hand_over(journal: Journal, fleet: Fleet, decide: Callable[[], Decision], pl
         settle(journal.read(), writer, fleet)
         decision = decide()
         natives = dict(decision.natives)
-        writer.append("consented", plan=plan, jobs=len(decision.specs), by=by)
+        if decision.plan is not None:
+            writer.append("consented", plan=decision.plan, jobs=decision.jobs, by=by)
         keys: list[JobKey] = []
         for batch in _batches(decision, fleet):
             executor = fleet.of(batch.shape.cluster)

@@ -16,7 +16,7 @@ from tuneloop.documents.logs import EventLog
 from tuneloop.documents.shell import typed
 from tuneloop.experiment.identity import digest
 from tuneloop.experiment.read import Experiment
-from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State, run_of
+from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, State, Token, run_of
 from tuneloop.jobs.batches import Place
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.executors.fleet import Fleet
@@ -27,6 +27,7 @@ from tuneloop.jobs.submit import cancel as cancel_jobs
 from tuneloop.loop.costs import Cost, costs
 from tuneloop.loop.fitting import fitting, limits_of, refuse_unfit
 from tuneloop.loop.placement import refuse_apart
+from tuneloop.workers.wording import counted
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Plan:
 
     id: str
     jobs: tuple[JobSpec, ...]
+    tokens: Mapping[JobKey, Token | None]  # the submission of each before this one
     left: tuple[JobStatus, ...]  # ended without being done, and not in this plan
     going: int
     hours: float  # estimated, one job after the other
@@ -69,10 +71,19 @@ class Plan:
     budget_hours: float | None
     fits: int | None = None  # how many of the jobs go now, where a site's limit leaves no room for all of them
     costs: tuple[Cost, ...] = ()  # of clusters with prices
+    consented: str | None = None  # the id of the plan that has a yes already and of which this is what is left
 
     @property
     def clusters(self) -> list[str]:
         return sorted({job.shape.cluster for job in self.jobs})
+
+    def covers(self, other: "Plan") -> bool:
+        """Tell whether a yes to this plan is one to another, which may ask for less and for nothing else."""
+        return (
+            self.budget_hours == other.budget_hours
+            and set(other.jobs) <= set(self.jobs)
+            and all(self.tokens[key] == token for key, token in other.tokens.items())
+        )
 
     @property
     def over_budget(self) -> bool:
@@ -88,7 +99,7 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH, chang
     refuse_outdated(experiment, board)
     chosen = {spec.key for spec in board.specs if choice.picks(spec, board.states[spec.key])}
     _refuse_missing_elsewhere(experiment, board, chosen)
-    picked = _possible(board, chosen | _stuck(board, chosen, choice))
+    picked = _possible(board, chosen | _given_up(board, choice))
     if choice.worker is None and (picked or board.intent.is_followed(COLLECT)):
         # New results make the old report stale, those of jobs that were handed over after it, too.
         picked |= {COLLECT} & {spec.key for spec in board.specs}
@@ -102,10 +113,11 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH, chang
     )
     hours = sum(job.seconds for job in jobs) / 3600
     limit = experiment.design.budget.hours
-    what = [[job.key, job.digest, board.states[job.key].token, job.seconds] for job in jobs]
+    tokens = {job.key: board.states[job.key].token for job in jobs}
     return Plan(
-        id=digest([what, limit, *changes])[:8],
+        id=_id(jobs, tokens, limit, changes),
         jobs=jobs,
+        tokens=tokens,
         left=left,
         going=len(board.going),
         hours=hours,
@@ -114,7 +126,26 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH, chang
         budget_hours=limit,
         fits=_fits(board, jobs, limits_of(configuration)),
         costs=tuple(costs(jobs, configuration)),
+        consented=_consented(board, tokens, limit, changes),
     )
+
+
+def _id(
+    jobs: Sequence[JobSpec], tokens: Mapping[JobKey, Token | None], limit: float | None, changes: Sequence[str]
+) -> str:
+    return digest([[[job.key, job.digest, tokens[job.key], job.seconds] for job in jobs], limit, *changes])[:8]
+
+
+def _consented(
+    board: Board, tokens: Mapping[JobKey, Token | None], limit: float | None, changes: Sequence[str]
+) -> str | None:
+    """Return the id of the last plan with a yes, where the jobs are what is left of it: with those handed over, it."""
+    consent = board.intent.consent
+    if consent is None or not tokens or consent.handed.keys() & tokens.keys():
+        return None
+    whole = {**consent.handed, **tokens}
+    jobs = [spec for spec in board.specs if spec.key in whole]
+    return consent.plan if _id(jobs, whole, limit, changes) == consent.plan else None
 
 
 def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRESH, *, by: str) -> list[JobKey]:
@@ -129,18 +160,19 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
         fleet.renew()  # what has ended is no dependency any more: a scheduler may have forgotten it
         board = read_board(experiment, fleet)
         now = plan_run(experiment, board, choice)
-        if now.id != plan.id:
+        if not plan.covers(now):
             hint = "look at the new plan with `--dry-run`"
             raise InputError(f"the plan has changed: it is {now.id}, not {plan.id}", hint=hint)
         # Again, under the lock: another command may have spent what was left.
         refuse_budget(experiment, now)
-        return _decision(board, _with_room(fleet, now.jobs), experiment.design.policy.resumes)
+        new = None if now.consented else plan.id
+        return _decision(board, _with_room(fleet, now.jobs), experiment.design.policy.resumes, new, len(plan.jobs))
 
     if not plan.jobs:
         fleet.start(read_board(experiment, fleet).clusters)
         return []
     refuse_apart(fleet.configuration, read_board(experiment, fleet), plan.jobs)
-    handed = hand_over(Journal(experiment.layout), fleet, decide, plan.id, by)
+    handed = hand_over(Journal(experiment.layout), fleet, decide, by)
     log = EventLog(experiment.layout.folder, "run-experiment")
     log.event(f"plan {plan.id}: {len(handed.keys)} jobs handed over to {' and '.join(plan.clusters)} by {by}")
     fleet.start(plan.clusters)
@@ -148,6 +180,9 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
         log.event(f"{len(plan.jobs) - len(handed.keys)} jobs were refused: {handed.refused}")
         helps = f"{handed.hint}; " if handed.hint else ""
         again = f"`{choice.typed(experiment.layout.folder)}`"
+        if not handed.keys:
+            hint = f"{helps}correct the profile or wait for the site, then {again}"
+            raise FailedError(f"none of {counted(len(plan.jobs), 'job')} was handed over: {handed.refused}", hint=hint)
         raise FailedError(
             f"{len(handed.keys)} of {len(plan.jobs)} jobs were handed over; then: {handed.refused}",
             hint=f"{helps}what was taken goes on; {again} hands over the rest",
@@ -169,7 +204,7 @@ def _with_room(fleet: Fleet, jobs: Sequence[JobSpec]) -> list[JobSpec]:
     return fitting(jobs, {cluster: limit - fleet.of(cluster).in_queue() for cluster, limit in limits.items()})
 
 
-def _decision(board: Board, specs: Sequence[JobSpec], resumes: int) -> Decision:
+def _decision(board: Board, specs: Sequence[JobSpec], resumes: int, plan: str | None, jobs: int) -> Decision:
     """Return what to hand over, and what of earlier submissions it waits for or takes the place of."""
     anew = {spec.key for spec in specs}
     own = [status for status in board.going if status.key not in anew and status.native and status.token]
@@ -184,7 +219,7 @@ def _decision(board: Board, specs: Sequence[JobSpec], resumes: int) -> Decision:
             natives[status.token] = status.native
     queued = [board.states[key] for key in anew]
     superseded = {item.key: item.native for item in queued if item.native and item.answer and not item.answer.final}
-    return Decision(specs, going, natives, superseded, resumes)
+    return Decision(specs, plan, jobs, going, natives, superseded, resumes)
 
 
 def plan_cancel(experiment: Experiment, board: Board, runs: Sequence[str]) -> list[JobStatus]:
@@ -209,9 +244,14 @@ def cancel(experiment: Experiment, fleet: Fleet, runs: Sequence[str], *, by: str
 
 
 def outcome(board: Board) -> int | None:
-    """Return the exit code of a finished experiment (0, or 1 where something is not done), None while it goes."""
+    """Return the exit code of a finished experiment (0, or 1 where something is not done), None while it goes.
+
+    What nobody asked for yet is not missing; what has a yes and was not handed over is.
+    """
     if board.going:
         return None
+    if board.unhanded:
+        return 1
     touched = [status for status in board.states.values() if status.state != "planned"]
     return 0 if all(status.state == "done" for status in touched) else 1
 
@@ -236,18 +276,20 @@ def refuse_stopped(experiment: Experiment, board: Board, fleet: Fleet) -> None:
         )
 
 
-def _stuck(board: Board, picked: set[JobKey], choice: Choice) -> set[JobKey]:
-    """Return the jobs that were handed over, are blocked, and wait for one that is picked or stuck itself.
+def _given_up(board: Board, choice: Choice) -> set[JobKey]:
+    """Return the blocked jobs that nothing of another experiment blocks, whatever they need of this one.
 
-    Where a scheduler has given them up they will not come by themselves once that one is done again.
+    A scheduler that has given a job up does not start it once what it needs is done, or tried again; `_possible` leaves
+    out the others.
     """
-    blocked = {spec.key: spec for spec in board.specs if board.states[spec.key].state == "blocked"}
-    found: set[JobKey] = set()
-    for spec in board.specs:  # each stands behind the ones that it needs
-        needs = {need.job for need in spec.needs if need.experiment is None and need.when == "ok"}
-        if spec.key in blocked and choice.worker in (None, spec.worker) and needs & (picked | found):
-            found.add(spec.key)
-    return found
+    fine = GOING | {"done"}
+    return {
+        spec.key
+        for spec in board.specs
+        if board.states[spec.key].state == "blocked"
+        and choice.worker in (None, spec.worker)
+        and all(board.elsewhere[need].state in fine for need in spec.needs if need.experiment is not None)
+    }
 
 
 def _possible(board: Board, picked: set[JobKey]) -> set[JobKey]:

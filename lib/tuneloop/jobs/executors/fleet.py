@@ -59,6 +59,11 @@ class Fleet:
         for executor in self.made.values():
             executor.renew()
 
+    def is_apart(self, clusters: Iterable[str]) -> bool:
+        """Tell whether jobs need this machine besides a scheduler that does not."""
+        names = set(clusters)
+        return bool(self.scheduled(names)) and self.scheduled(names) != names
+
     def news(self, clusters: Iterable[str]) -> dict[str, News]:
         """Return how good the last answers are, of those of the clusters that have a scheduler."""
         found = {}
