@@ -192,6 +192,8 @@ def _repair(error: yaml.MarkedYAMLError) -> str:
 
 
 def _words(error: yaml.MarkedYAMLError) -> str:
+    if "maximum nesting depth" in (error.problem or ""):  # the parser's own limit, which PyYAML has since 6.0.4
+        return f"more than {_DEEPEST} levels deep"
     # Some problems are half a sentence: "expected a single document in the stream", "but found another document".
     parts = [error.context, error.problem] if (error.problem or "").startswith("but ") else [error.problem]
     return ", ".join(part for part in parts if part) or str(error.context)
