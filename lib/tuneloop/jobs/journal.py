@@ -2,7 +2,8 @@
 
 Events: `added retired consented waived submitting submitted refused cancel-asked adjusted`. It is written by whoever
 acts, on the submitting side only, under a lock: for milliseconds, or while a scheduler takes what is handed over. A
-torn last line is what a kill leaves: it is ignored, and ended with a mark before the next append. Any other bad line is an error with its number.
+torn last line is what a kill leaves: it is ignored, and ended with a mark before the next append. Any other bad
+line is an error with its number.
 """
 
 import contextlib
