@@ -11,7 +11,8 @@ import pytest
 
 from places import content
 from tuneloop.documents.config import Profile
-from tuneloop.documents.errors import MissingError, UnreachableError
+from tuneloop.documents.errors import BusyError, MissingError, UnreachableError
+from tuneloop.documents.locks import exclusive
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import Token
@@ -25,10 +26,25 @@ _JOB, _OTHER = Native("far", "7", 0), Native("far", "8")
 
 
 class Flaky(Here):
-    """A connection that breaks when it is told to, counted in fetches."""
+    """A connection that breaks when it is told to, counted in fetches, with what was pushed where."""
 
     breaks_after: int | None = None
     fetches = 0
+
+    def __init__(self) -> None:
+        self.pushed: list[str] = []
+
+    def push(
+        self,
+        source: Path,
+        target: str,
+        *,
+        only: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        links: bool = False,
+    ) -> None:
+        self.pushed.append(target)
+        super().push(source, target, only=only, exclude=exclude, links=links)
 
     def fetch(self, source: str, target: Path, *, only: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
         self.fetches += 1
@@ -126,6 +142,26 @@ def test_an_input_outside_arrives_whole_even_where_it_is_made_of_links(layout: L
     arrived = Path(mirror.folder, ".tuneloop/inputs/abc/main/model.safetensors")
     assert arrived.read_text() == "weights"
     assert not arrived.is_symlink()
+
+
+def test_what_may_take_long_is_sent_before_a_submission_and_not_with_it(layout: Layout, mirror: Mirror) -> None:
+    transport = mirror.transport
+    assert isinstance(transport, Flaky)
+    mirror.prepare()
+    before, there = len(transport.pushed), Path(mirror.folder)
+    assert (there / "a/finetune.yaml").is_file()
+    assert not (there / ".tuneloop/submissions/token.slurm").exists()
+    mirror.send(Token("token"))
+    assert transport.pushed[before:] == [f"{mirror.folder}/.tuneloop"]
+    assert (there / ".tuneloop/submissions/token.slurm").is_file()
+    _write(layout.run("a").config, "edited")
+    mirror.prepare()
+    assert (there / "a/finetune.yaml").read_text() == "edited"
+
+
+def test_nobody_sends_what_somebody_else_is_sending(layout: Layout, mirror: Mirror) -> None:
+    with exclusive(layout.fetched("far") / "send.lock", wait=0, busy=""), pytest.raises(BusyError, match="sends"):
+        mirror.prepare()
 
 
 @pytest.mark.parametrize("same", [True, False])

@@ -56,7 +56,7 @@ _LOGS = ("/run-*.log", "/analyze-experiment.log")
 # Attempts that are just being claimed, and what has no business here.
 _UNTOLD = ("/*/.attempts/*/.*", "/.tuneloop/attempts/*/.*", "/.tuneloop/inputs", "/.tuneloop/models")
 _AGAIN_S = 10.0  # after a copy that broke off
-_PATIENCE_S = 5.0  # how long to wait for somebody who fetches just now
+_PATIENCE_S = 5.0  # how long to wait for somebody who sends or fetches just now
 
 # A model that the site has already is known by its name and its config.json; the jobs compare the rest.
 _PLACE = """\
@@ -106,24 +106,34 @@ class Mirror:
         scratch = PurePosixPath(profile.scratch.removeprefix("~/"))
         self.folder = str(scratch / f"{layout.name}-{mark}")
         self._waiting = layout.fetched(cluster)
-        self._sent = False
+        self._prepared = False
 
     @property
     def submissions(self) -> str:
         """The folder of the submissions there."""
         return self._there(self.layout.submissions)
 
-    def send(self, token: Token) -> None:
-        """Bring what jobs read to the cluster, once for each hand-over, then one submission and the journal.
+    def prepare(self) -> None:
+        """Bring what jobs read to the cluster; done again, it brings what has changed since.
 
-        Raises UnreachableError for a broken connection, FailedError for what cannot be written there.
+        A model may take an hour, so nobody else may have to wait for it: not for the journal, nor for what is
+        fetched. Raises UnreachableError for a broken connection, FailedError for what cannot be written there, and
+        BusyError where somebody else sends.
         """
-        if not self._sent:
+        with exclusive(self._waiting / "send.lock", wait=_PATIENCE_S, busy="somebody sends the experiment just now"):
             self.transport.push(self.layout.folder, self.folder, exclude=_MADE, links=True)
             for link in sorted(self.layout.inputs.glob("*/*")):
                 self._send_input(link)
             self._send_profile()
-            self._sent = True
+        self._prepared = True
+
+    def send(self, token: Token) -> None:
+        """Bring one submission and the journal to the cluster, after what jobs read where nobody has prepared it.
+
+        Raises what `prepare` does.
+        """
+        if not self._prepared:
+            self.prepare()
         # The job that collects reads the journal; its own hand-over is the last one in it.
         names = [f"/{self.layout.journal.name}", f"/{self.layout.submissions.name}/{token}.slurm"]
         self.transport.push(self.layout.internal, self._there(self.layout.internal), only=names)
