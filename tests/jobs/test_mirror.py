@@ -184,6 +184,22 @@ def test_a_model_that_the_site_has_is_not_copied_and_another_of_its_name_is(layo
     assert (models / "base" / "config.json").read_text() != '{"newer": 1}'
 
 
+@pytest.mark.parametrize("models", ["~/models", "models", "~//models"])
+def test_models_of_a_site_are_named_from_the_home_there(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, models: str
+) -> None:
+    home, mine = layout.folder.parent / "home", layout.folder.parent / "mine" / "base"
+    _write(mine / "config.json", "{}")
+    _write(home / "models" / "base" / "config.json", "{}")
+    link = layout.inputs / "abc" / "base"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(mine)
+    monkeypatch.chdir(home)  # where commands begin
+    mirror = _mirror(layout, models=models)
+    mirror.prepare()
+    assert Path(mirror.folder, ".tuneloop/inputs/abc/base").readlink() == home / "models" / "base"
+
+
 def test_facts_and_results_come_back_without_weights_and_locks(layout: Layout, mirror: Mirror) -> None:
     attempt = _ended(Path(mirror.folder))
     mirror.fetch()

@@ -27,6 +27,7 @@ from tuneloop.documents.files import (
     write_text,
 )
 from tuneloop.documents.locks import exclusive
+from tuneloop.documents.profile import path_there
 from tuneloop.documents.yamltext import dump_yaml
 from tuneloop.experiment.layout import Layout, cleaned_in
 from tuneloop.experiment.work import Token
@@ -60,9 +61,13 @@ _PATIENCE_S = 5.0  # how long to wait for somebody who sends or fetches just now
 
 # A model that the site has already is known by its name and its config.json; the jobs compare the rest.
 _PLACE = """\
+case $3 in
+  "" | /*) model=$3 ;;
+  *) model=$(pwd)/$3 ;;  # the home, where a link does not lie
+esac
 cd -- "$1" && mkdir -p -- "${2%/*}" || exit
-if [ -n "$3" ] && [ "$(sha256sum <"$3/config.json" 2>/dev/null)" = "$4  -" ]; then
-  [ -e "$2" ] || ln -s -- "$3" "$2" || exit
+if [ -n "$model" ] && [ "$(sha256sum <"$model/config.json" 2>/dev/null)" = "$4  -" ]; then
+  [ -e "$2" ] || ln -sfn -- "$model" "$2" || exit
   echo there
 else
   [ ! -L "$2" ] || rm -- "$2"
@@ -102,8 +107,7 @@ class Mirror:
         self.transport = transport_of(profile)
         self.host = f"{profile.ssh} {profile.ssh_config}"
         mark = hashlib.sha256(os.fsencode(layout.folder)).hexdigest()[:8]
-        # The home there is where commands begin; only a shell would know `~`.
-        scratch = PurePosixPath(profile.scratch.removeprefix("~/"))
+        scratch = PurePosixPath(path_there(profile.scratch))
         self.folder = str(scratch / f"{layout.name}-{mark}")
         self._waiting = layout.fetched(cluster)
         self._prepared = False
@@ -199,7 +203,7 @@ class Mirror:
         """Bring what a link stands for to the place of the link, unless the site has that model already."""
         source, model, mark = link.resolve(), "", ""
         if self.profile.models is not None and (source / "config.json").is_file():
-            model = str(PurePosixPath(self.profile.models) / link.name)
+            model = str(PurePosixPath(path_there(self.profile.models)) / link.name)
             mark = hashlib.sha256((source / "config.json").read_bytes()).hexdigest()
         name = self.layout.relative(link)
         called = self.transport.call(["sh", "-s", "--", self.folder, name, model, mark], stdin=_PLACE)
