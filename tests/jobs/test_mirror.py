@@ -4,6 +4,7 @@ The transport is the one that goes nowhere; tests/slurm/test_remote.py has a rea
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -306,6 +307,46 @@ def test_a_checkpoint_that_was_cleaned_here_alone_is_whole_again_after_a_fetch(l
     _write(layout.run("a").cleaned(0), "{}")
     mirror.fetch_weights(layout.run("a").checkpoint(0))
     assert not layout.run("a").cleaned(0).exists()
+
+
+def test_a_moved_experiment_finds_its_folder_there_again(layout: Layout, mirror: Mirror) -> None:
+    mirror.prepare()
+    there = mirror.folder
+    moved = Layout(layout.folder.rename(layout.folder.parent / "moved"))
+    _write(layout.summary, "another experiment, in the old place")
+    other = _mirror(layout)
+    other.prepare()
+    again = _mirror(moved)
+    again.prepare()
+    assert again.folder == there != other.folder
+    assert _mirror(Layout(moved.folder.rename(layout.folder.parent / "once more"))).folder == there
+
+
+def test_a_copy_of_an_experiment_reads_where_its_original_does_and_writes_elsewhere(
+    layout: Layout, mirror: Mirror
+) -> None:
+    mirror.prepare()
+    attempt = _ended(Path(mirror.folder))
+    copied = Layout(layout.folder.parent / "copied")
+    shutil.copytree(layout.folder, copied.folder)
+    before = content(Path(mirror.folder))
+    copy = _mirror(copied)
+    copy.fetch()
+    assert (copied.folder / attempt / "exit.json").is_file()
+    copy.set_aside([copied.folder / "a"])
+    copy.prepare()
+    assert copy.folder != mirror.folder == _mirror(layout).folder
+    assert content(Path(mirror.folder)) == before
+    assert _mirror(copied).folder == copy.folder
+
+
+def test_one_experiment_in_two_places_is_no_copy_of_itself(layout: Layout, mirror: Mirror) -> None:
+    mirror.prepare()
+    other = layout.folder.parent / "another name of it"
+    other.symlink_to(layout.folder)  # as a second mount would be
+    again = _mirror(Layout(other))
+    again.prepare()
+    assert again.folder == mirror.folder
 
 
 def test_a_home_there_is_where_commands_begin(layout: Layout) -> None:

@@ -7,7 +7,6 @@ cluster's: nothing that comes from there is ever sent there.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -32,6 +31,7 @@ from tuneloop.documents.yamltext import dump_yaml
 from tuneloop.experiment.layout import Layout, cleaned_in
 from tuneloop.experiment.work import Token
 from tuneloop.jobs.answers import Answer
+from tuneloop.jobs.naming import name_there, own_name
 from tuneloop.jobs.native import Native
 from tuneloop.jobs.state import ENDED
 from tuneloop.jobs.summary import update_block
@@ -58,6 +58,8 @@ _LOGS = ("/run-*.log", "/analyze-experiment.log")
 _UNTOLD = ("/*/.attempts/*/.*", "/.tuneloop/attempts/*/.*", "/.tuneloop/inputs", "/.tuneloop/models")
 _AGAIN_S = 10.0  # after a copy that broke off
 _PATIENCE_S = 5.0  # how long to wait for somebody who sends or fetches just now
+
+_NOT_THERE = "its run may have been cleaned or replaced; what the original of a copied experiment made, only that has"
 
 # A model that the site has already is known by its name and its config.json; the jobs compare the rest.
 _PLACE = """\
@@ -106,11 +108,14 @@ class Mirror:
         self.layout, self.cluster, self.profile, self.clock = layout, cluster, profile, clock
         self.transport = transport_of(profile)
         self.host = f"{profile.ssh} {profile.ssh_config}"
-        mark = hashlib.sha256(os.fsencode(layout.folder)).hexdigest()[:8]
-        scratch = PurePosixPath(path_there(profile.scratch))
-        self.folder = str(scratch / f"{layout.name}-{mark}")
+        self._scratch = PurePosixPath(path_there(profile.scratch))
         self._waiting = layout.fetched(cluster)
         self._prepared = False
+
+    @property
+    def folder(self) -> str:
+        """The experiment's folder there."""
+        return str(self._scratch / name_there(self.layout, self.cluster))
 
     @property
     def submissions(self) -> str:
@@ -125,6 +130,7 @@ class Mirror:
         BusyError where somebody else sends.
         """
         with exclusive(self._waiting / "send.lock", wait=_PATIENCE_S, busy="somebody sends the experiment just now"):
+            own_name(self.layout, self.cluster)
             self.transport.push(self.layout.folder, self.folder, exclude=_MADE, links=True)
             for link in sorted(self.layout.inputs.glob("*/*")):
                 self._send_input(link)
@@ -182,13 +188,14 @@ class Mirror:
         """Fetch a whole checkpoint. Raises FailedError where it is not there, UnreachableError."""
         there = self._there(checkpoint)
         if self.transport.call(["test", "-d", there]).code != 0:
-            raise FailedError(f"{there} is not on `{self.cluster}`", hint="its run may have been cleaned or replaced")
+            raise FailedError(f"{there} is not on `{self.cluster}`", hint=_NOT_THERE)
         self.transport.fetch(there, checkpoint)
         if self.transport.call(["test", "-e", self._there(cleaned_in(checkpoint))]).code != 0:
             remove_file(cleaned_in(checkpoint))  # only the weights here had been removed
 
     def set_aside(self, paths: Iterable[Path]) -> None:
         """Set results aside there as they are here, or they would come back. Raises UnreachableError, FailedError."""
+        own_name(self.layout, self.cluster)  # or a copy would set aside what its original made
         names = [self.layout.relative(path) for path in paths]
         called = self.transport.call(["sh", "-s", "--", self.folder, *names], stdin=_SET_ASIDE)
         if called.code != 0:
