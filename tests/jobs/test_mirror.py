@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ from tuneloop.documents.locks import exclusive
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.work import Token
+from tuneloop.jobs import mirror as mirror_module
+from tuneloop.jobs import taking
 from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.mirror import Mirror
 from tuneloop.jobs.native import Native
@@ -291,6 +294,72 @@ def test_lines_of_a_log_arrive_once_between_the_lines_of_this_machine(layout: La
     assert here.read_text().splitlines() == ["handed over", "one began", "asked to end", "one ended"]
 
 
+class Killed(BaseException):
+    """Stands for a kill: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("place", ["begin", "copied", "append_line", "recorded", "update_block", "marked", "push"])
+def test_killed_anywhere_a_fetch_loses_no_line_and_no_table(
+    layout: Layout, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    mirror.prepare()
+    _ended(Path(mirror.folder))
+    _write(Path(mirror.folder, "run-echo.log"), "one began\n")
+    there = Path(mirror.folder, layout.summary.name)
+    there.write_text(there.read_text().replace("old", "new"))
+    with monkeypatch.context() as patch:
+        _kill_at(patch, mirror, place)
+        with pytest.raises(Killed):
+            mirror.fetch()
+    mirror.fetch()
+    mirror.fetch()
+    lines = (layout.folder / "run-echo.log").read_text().splitlines()
+    assert lines == ["one began"] * (2 if place == "recorded" else 1)
+    assert "begin results -->\nnew\n" in layout.summary.read_text()
+    assert (layout.folder / "a/.attempts/train/token.0/exit.json").is_file()
+
+
+def _kill_at(patch: pytest.MonkeyPatch, mirror: Mirror, place: str) -> None:
+    """Let the next fetch die before it does something: the n-th of its records, or what is named so."""
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    real, records = taking.write_json, {"begin": 1, "recorded": 2, "marked": 3}
+    seen = []
+
+    def counted(*arguments: Any, **options: Any) -> bool:
+        seen.append(arguments)
+        return killed() or False if len(seen) == records[place] else real(*arguments, **options)
+
+    if place in records:
+        patch.setattr(taking, "write_json", counted)
+    elif place in ("append_line", "update_block"):
+        patch.setattr(taking, place, killed)
+    else:
+        patch.setattr(mirror_module, {"copied": "take_over", "push": "Here"}[place], killed)
+
+
+def test_a_line_that_is_being_written_comes_when_it_is_whole(layout: Layout, mirror: Mirror) -> None:
+    there = _write(Path(mirror.folder, "run-echo.log"), "one began\none e")
+    mirror.fetch()
+    assert (layout.folder / "run-echo.log").read_text() == "one began\n"
+    there.write_text("one began\none ended\n")
+    mirror.fetch()
+    assert (layout.folder / "run-echo.log").read_text() == "one began\none ended\n"
+
+
+def test_a_table_comes_when_a_person_has_finished_editing(layout: Layout, mirror: Mirror) -> None:
+    mirror.prepare()
+    there, ours = Path(mirror.folder, layout.summary.name), layout.summary.read_text()
+    there.write_text(ours.replace("old", "new"))
+    layout.summary.write_text(ours.replace("<!-- tuneloop:end results -->", ""))
+    mirror.fetch()
+    layout.summary.write_text(ours)
+    mirror.fetch()
+    assert "begin results -->\nnew\n" in layout.summary.read_text()
+
+
 def test_what_was_set_aside_does_not_come_back(layout: Layout, mirror: Mirror) -> None:
     attempt = _ended(Path(mirror.folder))
     mirror.fetch()
@@ -327,6 +396,7 @@ def test_a_copy_of_an_experiment_reads_where_its_original_does_and_writes_elsewh
 ) -> None:
     mirror.prepare()
     attempt = _ended(Path(mirror.folder))
+    _write(Path(mirror.folder, "run-echo.log"), "one ended\n")
     copied = Layout(layout.folder.parent / "copied")
     shutil.copytree(layout.folder, copied.folder)
     before = content(Path(mirror.folder))
@@ -338,6 +408,9 @@ def test_a_copy_of_an_experiment_reads_where_its_original_does_and_writes_elsewh
     assert copy.folder != mirror.folder == _mirror(layout).folder
     assert content(Path(mirror.folder)) == before
     assert _mirror(copied).folder == copy.folder
+    _write(Path(copy.folder, "run-echo.log"), "another ended\n")
+    copy.fetch()
+    assert (copied.folder / "run-echo.log").read_text() == "one ended\nanother ended\n"
 
 
 def test_one_experiment_in_two_places_is_no_copy_of_itself(layout: Layout, mirror: Mirror) -> None:

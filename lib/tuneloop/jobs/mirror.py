@@ -13,13 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from time import time
 
-from tuneloop.documents.blocks import block_text
 from tuneloop.documents.config import PROJECT_FILE, Profile
-from tuneloop.documents.errors import FailedError, InputError, MissingError, TuneloopError
+from tuneloop.documents.errors import FailedError, MissingError, TuneloopError
 from tuneloop.documents.files import (
-    append_line,
     make_folder,
-    read_text,
     remove_file,
     remove_folder,
     write_json,
@@ -34,10 +31,9 @@ from tuneloop.jobs.answers import Answer
 from tuneloop.jobs.naming import name_there, own_name
 from tuneloop.jobs.native import Native
 from tuneloop.jobs.state import ENDED
-from tuneloop.jobs.summary import update_block
+from tuneloop.jobs.taking import begin, take_over
 from tuneloop.jobs.transport import Here, transport_of
 
-_BLOCKS = ("status", "results")  # of the summary, which the job that collects writes there
 _LAST_WORD = "exit.json"  # of an attempt: with it, all else that it made is there
 # What is made while jobs run, by them or by a runner here. The first ones are of a folder's top alone.
 _MADE = (
@@ -169,19 +165,12 @@ class Mirror:
             self._fetch()
 
     def _fetch(self) -> None:
-        summary = self._waiting / self.layout.summary.name
-        before = _texts(self._waiting)
+        begin(self._waiting, PurePosixPath(self.folder).name)
         # An end that is known here must come with all that was made before it, so ends are taken over last.
-        waiting = [_LAST_WORD, f"/{summary.name}", *_LOGS]
+        waiting = [_LAST_WORD, f"/{self.layout.summary.name}", *_LOGS]
         self.transport.fetch(self.folder, self._waiting, only=waiting, exclude=_UNTOLD)
         self.transport.fetch(self.folder, self.layout.folder, only=_TOLD, exclude=_UNTOLD)
-        found = _texts(self._waiting)
-        if summary.name in found and found[summary.name] != before.get(summary.name):
-            self._take_blocks(read_text(summary))
-        for name in (name for name in found if name.endswith(".log")):
-            new = found[name][len(before.get(name, "")) :].rstrip("\n")
-            if new:  # this machine's lines stand between those of the jobs
-                append_line(self.layout.folder / name, new)
+        take_over(self.layout, self._waiting)
         Here().push(self._waiting, str(self.layout.folder), only=[_LAST_WORD])
 
     def fetch_weights(self, checkpoint: Path) -> None:
@@ -250,15 +239,6 @@ class Mirror:
     def _write(self, record: _Record) -> None:
         write_json(self._waiting / "record.json", asdict(record), sync=False)
 
-    def _take_blocks(self, text: str) -> None:
-        """Take over what the job that collects wrote into its copy of the summary."""
-        ours = read_text(self.layout.summary)
-        for name in _BLOCKS:
-            block = block_text(text, name)
-            if block is not None and block != block_text(ours, name):
-                with suppress(InputError):  # a document that a person is in the middle of editing keeps its old tables
-                    update_block(self.layout, name, block)
-
 
 def mirror_of(layout: Layout, cluster: str, profile: Profile) -> Mirror | None:
     """Return the experiment's copy on a cluster; None where the cluster sees the experiment itself."""
@@ -267,8 +247,3 @@ def mirror_of(layout: Layout, cluster: str, profile: Profile) -> Mirror | None:
 
 def _name(native: Native) -> str:
     return native.id if native.task is None else f"{native.id}_{native.task}"
-
-
-def _texts(folder: Path) -> dict[str, str]:
-    """Return the logs and the summary in a folder, by name."""
-    return {path.name: path.read_text(errors="replace") for path in [*folder.glob("*.log"), *folder.glob("*.md")]}
