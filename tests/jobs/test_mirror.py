@@ -13,7 +13,7 @@ import pytest
 
 from places import content
 from tuneloop.documents.config import Profile
-from tuneloop.documents.errors import BusyError, MissingError, UnreachableError
+from tuneloop.documents.errors import BusyError, FailedError, MissingError, UnreachableError
 from tuneloop.documents.locks import exclusive
 from tuneloop.documents.yamltext import load_yaml
 from tuneloop.experiment.layout import Layout
@@ -21,9 +21,11 @@ from tuneloop.experiment.work import Token
 from tuneloop.jobs import mirror as mirror_module
 from tuneloop.jobs import taking
 from tuneloop.jobs.answers import Answer
+from tuneloop.jobs.executors.slurm import Slurm
 from tuneloop.jobs.mirror import Mirror
 from tuneloop.jobs.native import Native
-from tuneloop.jobs.transport import Here
+from tuneloop.jobs.transport import Here, PartlyError
+from tuneloop.loop.status import heard
 
 _DONE, _RUNNING = Answer("done", "", final=True), Answer("running", "", final=False)
 _JOB, _OTHER = Native("far", "7", 0), Native("far", "8")
@@ -34,6 +36,8 @@ class Flaky(Here):
 
     breaks_after: int | None = None
     fetches = 0
+    refused = ""  # what every fetch is told
+    unreadable = ""  # a file there, `RUN/NAME`
 
     def __init__(self) -> None:
         self.pushed: list[str] = []
@@ -54,7 +58,14 @@ class Flaky(Here):
         self.fetches += 1
         if self.breaks_after is not None and self.fetches > self.breaks_after:
             raise UnreachableError("the cable is out")
-        super().fetch(source, target, only=only, exclude=exclude)
+        if self.refused:
+            raise FailedError(self.refused)
+        if not self.unreadable:
+            super().fetch(source, target, only=only, exclude=exclude)
+            return
+        super().fetch(source, target, only=only, exclude=[*exclude, f"/{self.unreadable}"])
+        said = f'rsync: [sender] send_files failed to open "{source}/{self.unreadable}": Permission denied (13)'
+        raise PartlyError(f"could not copy: {said}", [said])
 
 
 class Clock:
@@ -94,14 +105,14 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _ended(folder: Path) -> Path:
+def _ended(folder: Path, run: str = "a") -> Path:
     """Put an attempt that ended there, with a result beside it; return the attempt as it will be here."""
-    attempt = Path("a/.attempts/train/token.0")
+    attempt = Path(run, ".attempts/train/token.0")
     for name in ("start.json", "verified.json", "exit.json", "lock"):
         _write(folder / attempt / name, json.dumps({"name": name}))
-    _write(folder / "a" / "metrics.jsonl", "{}\n")
-    _write(folder / "a" / "epoch_0" / "weights.safetensors", "w")
-    _write(folder / "a" / "epoch_0" / "verified.json", "{}")
+    _write(folder / run / "metrics.jsonl", "{}\n")
+    _write(folder / run / "epoch_0" / "weights.safetensors", "w")
+    _write(folder / run / "epoch_0" / "verified.json", "{}")
     return attempt
 
 
@@ -247,6 +258,102 @@ def test_an_end_counts_when_what_was_made_is_here_and_never_turns_back(layout: L
     again = _mirror(layout)
     again.transport = transport
     assert again.backed({_JOB: _DONE, _OTHER: _DONE}, taken=2.0)[_JOB] == _DONE
+
+
+def test_results_that_are_refused_are_named_and_after_a_time_of_grace_the_scheduler_has_the_last_word(
+    layout: Layout, mirror: Mirror
+) -> None:
+    transport, clock = mirror.transport, mirror.clock
+    assert isinstance(transport, Flaky)
+    assert isinstance(clock, Clock)
+    mirror.prepare()
+    transport.refused = "the file system is on fire"
+    (first,) = mirror.backed({_JOB: _DONE}, taken=1.0).values()
+    assert (first.state, first.final) == ("running", False)
+    assert "it has ended" in first.reason
+    assert "the file system is on fire" in first.reason
+    assert mirror.complaint == "the file system is on fire"
+    clock.now += 10 * 60
+    transport.breaks_after = transport.fetches
+    assert mirror.backed({_JOB: _DONE}, taken=1.0)[_JOB].state == "running", "a broken connection decides nothing"
+    transport.breaks_after, clock.now = None, clock.now + 60
+    (last,) = mirror.backed({_JOB: _DONE}, taken=1.0).values()
+    assert (last.state, last.final) == ("done", True)
+    assert "the file system is on fire" in last.reason
+    failed = Answer("failed", "exit code 7", final=True)
+    assert mirror.backed({_JOB: failed, _OTHER: failed}, taken=1.0)[_JOB] == failed
+    assert mirror.backed({_OTHER: failed}, taken=2.0)[_OTHER].state == "running", "each job has its own time"
+    transport.refused = ""
+    mirror.fetch()
+    assert mirror.complaint == ""
+
+
+def test_a_folder_that_was_purged_there_is_named(layout: Layout, mirror: Mirror) -> None:
+    mirror.prepare()
+    shutil.rmtree(mirror.folder)
+    with pytest.raises(FailedError, match=r"there is no folder .*exp-[0-9a-f]{8}"):
+        mirror.fetch()
+    assert "there is no folder" in mirror.backed({_JOB: _DONE}, taken=1.0)[_JOB].reason
+
+
+def test_one_unreadable_file_holds_back_the_ends_beside_it_and_nothing_else(layout: Layout, mirror: Mirror) -> None:
+    transport, clock = mirror.transport, mirror.clock
+    assert isinstance(transport, Flaky)
+    assert isinstance(clock, Clock)
+    whole, damaged = (_ended(Path(mirror.folder), run) for run in ("a", "b"))
+    _write(Path(mirror.folder, "run-echo.log"), "both ended\n")
+    transport.unreadable = "b/metrics.jsonl"
+    with pytest.raises(FailedError, match="Permission denied"):
+        mirror.fetch()
+    assert (layout.folder / whole / "exit.json").is_file()
+    assert layout.run("a").metrics.is_file()
+    assert (layout.folder / damaged / "verified.json").is_file()
+    assert not (layout.folder / damaged / "exit.json").exists()
+    assert (layout.folder / "run-echo.log").read_text() == "both ended\n"
+    assert "Permission denied" in mirror.backed({_JOB: _DONE}, taken=1.0)[_JOB].reason
+    clock.now += 10 * 60
+    assert mirror.backed({_JOB: _DONE}, taken=1.0)[_JOB].final
+    assert (layout.folder / damaged / "exit.json").is_file()
+
+
+def test_what_rsync_cannot_put_into_its_place_holds_back_every_end_until_it_can(layout: Layout, mirror: Mirror) -> None:
+    attempt = _ended(Path(mirror.folder))
+    _write(Path(mirror.folder, "b", "metrics.jsonl"), "{}\n")
+    in_the_way = _write(layout.run("a").metrics / "file", "a folder that is not empty")
+    with pytest.raises(FailedError, match=r"metrics\.jsonl"):
+        mirror.fetch()
+    assert layout.run("b").metrics.is_file()
+    assert not (layout.folder / attempt / "exit.json").exists()
+    shutil.rmtree(in_the_way.parent)
+    mirror.fetch()
+    assert (layout.folder / attempt / "exit.json").is_file()
+
+
+def test_a_report_that_did_not_arrive_holds_back_the_end_of_the_job_that_collects(
+    layout: Layout, mirror: Mirror
+) -> None:
+    transport = mirror.transport
+    assert isinstance(transport, Flaky)
+    collected = ".tuneloop/attempts/collect/token.0/exit.json"
+    _write(Path(mirror.folder, collected), "{}")
+    _write(Path(mirror.folder, "analysis/report.html"), "report")
+    transport.unreadable = "analysis/report.html"
+    with pytest.raises(FailedError):
+        mirror.fetch()
+    assert not (layout.folder / collected).exists()
+
+
+def test_status_says_why_nothing_comes_from_a_cluster_that_answers(layout: Layout, mirror: Mirror) -> None:
+    transport = mirror.transport
+    assert isinstance(transport, Flaky)
+    transport.refused = "the file system is on fire"
+    mirror.backed({_OTHER: _RUNNING}, taken=1.0)
+    executor = Slurm(layout, "far", mirror.profile)
+    assert executor.news().unfetched == "the file system is on fire"
+    news = executor.news()._replace(taken=100.0)
+    assert heard("far", news, 160.0) == (
+        "far answered 60 s ago; what its jobs made cannot be fetched: the file system is on fire"
+    )
 
 
 def test_a_job_that_was_put_back_into_the_queue_ends_anew(layout: Layout, mirror: Mirror) -> None:

@@ -70,7 +70,8 @@ class Slurm:
         return answers if self.mirror is None else self.mirror.backed(answers, self.snapshot.news.taken)
 
     def news(self) -> News:
-        return self.snapshot.news
+        unfetched = "" if self.mirror is None else self.mirror.complaint
+        return self.snapshot.news._replace(unfetched=unfetched)
 
     def withdraw(self, jobs: Sequence[Native]) -> None:
         self._scancel(jobs, "--state=PENDING")
