@@ -68,6 +68,7 @@ def found(attempts: list[Attempt], answer: Answer | None, *, asked: bool = False
         ("forgotten, but it said why", [attempt(code=3)], Answer("lost", "gone", True), ("failed", "exit code 3")),
         ("somebody cancelled it", [], Answer("cancelled", "by ada", True), ("cancelled", "by ada")),
         ("completed without a result", [attempt()], Answer("done", "", True), ("lost", None)),
+        ("its result was refused", [attempt()], Answer("done", "no rights", True), ("lost", "no rights")),
         ("no news before it began", [], None, ("queued", "")),
         ("no news since it began", [attempt()], None, ("running", "no news from its cluster")),
         ("no news, and a signal ended it", [attempt(code=143)], None, ("running", "no news from its cluster")),

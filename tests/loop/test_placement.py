@@ -2,18 +2,26 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import lab
+from tuneloop.documents.config import Profile
 from tuneloop.documents.errors import InputError, MissingError
+from tuneloop.documents.locks import is_held
 from tuneloop.documents.yamltext import dump_yaml, load_yaml
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import read_experiment
 from tuneloop.experiment.store import all_specs, read_jobs
 from tuneloop.experiment.work import COLLECT
+from tuneloop.jobs.batches import Batch
+from tuneloop.jobs.board import read_board
+from tuneloop.jobs.executors import Native, Order
+from tuneloop.jobs.executors.local import Local
 from tuneloop.loop.orders import Crew
+from tuneloop.loop.run import plan_run, start
 from tuneloop.loop.scaffold import plan_scaffold
 
 FAR = {"executor": "slurm", "cpus": 3, "ssh": "far", "scratch": "/scratch", "python": "/opt/there/bin/python"}
@@ -45,6 +53,30 @@ def faults(folder: Path) -> list[str]:
     with pytest.raises((InputError, MissingError)) as caught:
         plan_scaffold(found, Crew(found))
     return [str(problem) for problem in caught.value.problems]
+
+
+class Watched(Local):
+    """This machine, telling whether the journal is locked when it is asked for something."""
+
+    def prepare(self) -> None:
+        self.locked = {"prepare": is_held(self.layout.journal_lock)}
+
+    def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
+        self.locked["submit"] = is_held(self.layout.journal_lock)
+        return super().submit(batch, after)
+
+    def start(self) -> None:
+        """Start nothing."""
+
+
+def test_what_jobs_read_is_brought_to_them_before_anybody_holds_the_journal(tmp_path: Path) -> None:
+    """A model of 16 GB takes an hour: `cancel` must not wait for it."""
+    found = read_experiment(lab.make_echo(tmp_path / "exp"))
+    fleet = Crew(found).fleet()
+    watched = Watched(found.layout, "local", Profile())
+    fleet.made["local"] = watched
+    start(found, fleet, plan_run(found, read_board(found, fleet)), by="test")
+    assert watched.locked == {"prepare": False, "submit": True}
 
 
 def test_a_run_and_its_evaluations_are_scaffolded_for_the_cluster_that_it_names(project: Path) -> None:

@@ -128,7 +128,12 @@ def test_an_experiment_survives_every_break_of_its_connection_to_a_cluster_that_
         assert len(jobs) == len(lab.states(folder)), jobs
 
         assert not list(folder.glob("*/epoch_*"))
-        lab.cli("fetch", folder, "lr1e-3@1")
+        metrics = folder / "lr1e-3" / "metrics.jsonl"
+        metrics.unlink()
+        metrics.mkdir()
+        (metrics / "file").write_text("in the way")
+        refused = lab.cli("fetch", folder, "lr1e-3@1", check=False)
+        assert (refused.returncode, "metrics.jsonl" in refused.stderr) == (1, True), refused.stderr
         assert [path.parent.parent.name for path in folder.glob("*/epoch_*/weights.json")] == ["lr1e-3"]
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from places import content, fill
 from sshd import HOST, Sshd, serving
 from tuneloop.documents.errors import FailedError, InputError, MissingError, UnreachableError
-from tuneloop.jobs.transport import Called, Here, Ssh, Transport
+from tuneloop.jobs.transport import Called, Here, PartlyError, Ssh, Transport
 
 # What a site may have set for everybody, and what our own jobs have set.
 LEAKING = ["SBATCH_ACCOUNT", "SQUEUE_FORMAT", "SACCT_FORMAT", "SLURM_CLUSTERS", "SLURM_JOB_ID", "SCANCEL_STATE"]
@@ -294,6 +294,19 @@ def test_a_change_that_keeps_size_and_second_is_seen(transport: Transport, tmp_p
         os.utime(source / "state", ns=(0, 1_000_000_000 + number))
         transport.fetch(str(source), target)
         assert (target / "state").read_text() == state
+
+
+def test_what_cannot_be_copied_is_named_and_all_else_arrives(transport: Transport, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    (target / "b").mkdir(parents=True)
+    (target / "b" / "file").write_text("in the way")
+    for name in ("a", "b", "c"):
+        (source / name).write_text(name)
+    with pytest.raises(PartlyError, match=r": b\b") as caught:
+        transport.fetch(str(source), target)
+    assert content(target) == {"a": b"a", "b": None, "b/file": b"in the way", "c": b"c"}
+    assert not any("(code 23)" in line for line in caught.value.complaints)
 
 
 def test_a_folder_that_is_not_there_is_named(transport: Transport, tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ def status(
     as_json: Json = False,
     everything: All = False,
 ) -> None:
-    """Show what an experiment does, or all of them. Writes nothing.
+    """Show what an experiment does, or all of them. Changes no job.
+
+    From a cluster over SSH it brings what jobs have said since: facts, logs, scores and the summary's tables.
 
     \b
     Example:

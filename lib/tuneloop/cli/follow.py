@@ -51,16 +51,17 @@ def follow(folder: Path, timeout: float | None, *, live: bool, quiet: bool = Fal
 
 
 class _Silence:
-    """Tells once when a cluster stops answering, and when it answers again: nothing that is shown changes meanwhile."""
+    """Tells once when nothing comes from a cluster any more, and when it comes again: what is shown stays meanwhile."""
 
     def __init__(self) -> None:
-        self.silent: set[str] = set()
+        self.told: dict[str, tuple[bool, str]] = {}
 
     def tell(self, found: Mapping[str, News], say: Callable[[str], None]) -> None:
         for cluster, news in found.items():
-            if bool(news.silent) != (cluster in self.silent):
+            now = bool(news.silent), news.unfetched
+            if now != self.told.get(cluster, (False, "")):
                 say(heard(cluster, news, time.time()))
-                self.silent ^= {cluster}
+                self.told[cluster] = now
 
 
 class _Lines:

@@ -35,7 +35,7 @@ def logs(
     as_json: Json = False,
     everything: All = False,
 ) -> None:
-    """Show what a job printed in its latest attempt, or which logs there are. Writes nothing.
+    """Show what a job printed in its latest attempt, or which logs there are. Changes no job.
 
     \b
     Example:

@@ -34,7 +34,7 @@ def sample(
     raw: Annotated[bool, typer.Option("--raw", help="Without the design's prompt and system turn.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask one model of an experiment one thing, as its training and its evaluations do. Writes nothing.
+    """Ask one model of an experiment one thing, as its training and its evaluations do. Changes no job.
 
     \b
     Example:

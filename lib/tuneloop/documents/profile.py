@@ -54,12 +54,27 @@ def _address(value: str) -> str:
     return value
 
 
+def _path_there(value: str) -> str:
+    """Return a path of the remote machine that needs no shell to be understood: none reads it."""
+    if "$" in _text(value):
+        raise ValueError(f"a `$` in {value!r}, and no shell there reads it\nwrite the path itself, as `echo` prints it")
+    if value.startswith("~") and not value.startswith("~/"):
+        raise ValueError(f"a `~` without a `/` behind it in {value!r}\nwrite `~/FOLDER` for one in your home there")
+    return value
+
+
+def path_there(value: str) -> str:
+    """Return a path of the remote machine as its commands take it: they begin in the home that `~/` stands for."""
+    return value.removeprefix("~/").lstrip("/") or "." if value.startswith("~/") else value
+
+
 def _profile_name(value: str) -> str:
     return checked_name(value, "profile")
 
 
 Text = Annotated[str, AfterValidator(_text)]
 Word = Annotated[str, AfterValidator(_word)]
+PathThere = Annotated[str, AfterValidator(_path_there)]
 ProfileName = Annotated[str, AfterValidator(_profile_name)]
 
 
@@ -119,8 +134,12 @@ class Profile(Schema):
         default=None, description="the host to reach the cluster by, as OpenSSH knows it"
     )
     ssh_config: Text | None = Field(default=None, description="an OpenSSH configuration of its own")
-    scratch: Text | None = Field(default=None, description="over SSH: the folder there that holds the experiments")
-    models: Text | None = Field(default=None, description="over SSH: a folder there with models that need no copying")
+    scratch: PathThere | None = Field(
+        default=None, description="over SSH: the folder there that holds the experiments, from the home there"
+    )
+    models: PathThere | None = Field(
+        default=None, description="over SSH: a folder there with models that need no copying, from the home there"
+    )
     limits: Limits = Field(default=Limits(), description="what the site allows")
     prices: Prices = Field(default=Prices(), description="what an hour costs")
     mail: Mail | None = Field(default=None, description="the scheduler's own mail")

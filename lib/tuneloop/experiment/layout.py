@@ -152,7 +152,7 @@ class Layout:
         return self.internal / "inputs"
 
     def fetched(self, cluster: str) -> Path:
-        """What was fetched of a cluster and is not taken over yet, and when."""
+        """What was fetched of a cluster and is not taken over yet, when, and what the folder there is called."""
         return self.internal / "fetched" / cluster
 
     @property

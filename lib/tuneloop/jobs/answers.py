@@ -17,3 +17,4 @@ class News(NamedTuple):
     taken: float | None = None  # when it last answered
     due: float = 0  # when it is worth asking again
     silent: str = ""  # what came instead of an answer when it was last asked
+    unfetched: str = ""  # why what its jobs made could not be brought here, where something refused it

@@ -1,4 +1,7 @@
-"""The board: one reading of journal, facts and jobs, with the state of every job. Writes nothing."""
+"""The board: one reading of journal, facts and jobs, with the state of every job.
+
+Asks for nothing to be done. Facts from a cluster over SSH are brought here first, and its tables and logs with them.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -7,36 +7,34 @@ cluster's: nothing that comes from there is ever sent there.
 
 import hashlib
 import json
-import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from time import time
 
-from tuneloop.documents.blocks import block_text
 from tuneloop.documents.config import PROJECT_FILE, Profile
-from tuneloop.documents.errors import FailedError, InputError, MissingError, TuneloopError
+from tuneloop.documents.errors import BusyError, FailedError, MissingError, TuneloopError, UnreachableError
 from tuneloop.documents.files import (
-    append_line,
     make_folder,
-    read_text,
     remove_file,
     remove_folder,
     write_json,
     write_text,
 )
 from tuneloop.documents.locks import exclusive
+from tuneloop.documents.profile import path_there
 from tuneloop.documents.yamltext import dump_yaml
 from tuneloop.experiment.layout import Layout, cleaned_in
 from tuneloop.experiment.work import Token
 from tuneloop.jobs.answers import Answer
+from tuneloop.jobs.naming import name_there, own_name
 from tuneloop.jobs.native import Native
 from tuneloop.jobs.state import ENDED
-from tuneloop.jobs.summary import update_block
-from tuneloop.jobs.transport import Here, transport_of
+from tuneloop.jobs.taking import begin, take_over
+from tuneloop.jobs.transport import Here, PartlyError, transport_of
 
-_BLOCKS = ("status", "results")  # of the summary, which the job that collects writes there
 _LAST_WORD = "exit.json"  # of an attempt: with it, all else that it made is there
 # What is made while jobs run, by them or by a runner here. The first ones are of a folder's top alone.
 _MADE = (
@@ -56,13 +54,22 @@ _LOGS = ("/run-*.log", "/analyze-experiment.log")
 # Attempts that are just being claimed, and what has no business here.
 _UNTOLD = ("/*/.attempts/*/.*", "/.tuneloop/attempts/*/.*", "/.tuneloop/inputs", "/.tuneloop/models")
 _AGAIN_S = 10.0  # after a copy that broke off
-_PATIENCE_S = 5.0  # how long to wait for somebody who fetches just now
+# How long results of an ended job may be refused. File systems of clusters fail over within minutes, and a person who
+# looks has the time to mend what is named; after that, waiting for them would be waiting for ever.
+_GRACE_S = 300.0
+_PATIENCE_S = 5.0  # how long to wait for somebody who sends or fetches just now
+
+_NOT_THERE = "its run may have been cleaned or replaced; what the original of a copied experiment made, only that has"
 
 # A model that the site has already is known by its name and its config.json; the jobs compare the rest.
 _PLACE = """\
+case $3 in
+  "" | /*) model=$3 ;;
+  *) model=$(pwd)/$3 ;;  # the home, where a link does not lie
+esac
 cd -- "$1" && mkdir -p -- "${2%/*}" || exit
-if [ -n "$3" ] && [ "$(sha256sum <"$3/config.json" 2>/dev/null)" = "$4  -" ]; then
-  [ -e "$2" ] || ln -s -- "$3" "$2" || exit
+if [ -n "$model" ] && [ "$(sha256sum <"$model/config.json" 2>/dev/null)" = "$4  -" ]; then
+  [ -e "$2" ] || ln -sfn -- "$model" "$2" || exit
   echo there
 else
   [ ! -L "$2" ] || rm -- "$2"
@@ -85,11 +92,13 @@ done
 
 @dataclass(frozen=True)
 class _Record:
-    """What was fetched so far."""
+    """What was fetched so far. Times are seconds since 1970."""
 
     taken: float = 0  # the picture of the queue that the last try belongs to
-    tried: float = 0  # seconds since 1970
-    ended: Sequence[str] = field(default_factory=list)  # jobs that had ended before the last whole copy began
+    tried: float = 0
+    ended: Sequence[str] = field(default_factory=list)  # jobs of which all that can be had is here
+    lacking: Mapping[str, float] = field(default_factory=dict)  # ended jobs whose results were refused, since when
+    said: str = ""  # why the last copy was not whole; a connection that broke says nothing
 
 
 class Mirror:
@@ -101,29 +110,42 @@ class Mirror:
         self.layout, self.cluster, self.profile, self.clock = layout, cluster, profile, clock
         self.transport = transport_of(profile)
         self.host = f"{profile.ssh} {profile.ssh_config}"
-        mark = hashlib.sha256(os.fsencode(layout.folder)).hexdigest()[:8]
-        # The home there is where commands begin; only a shell would know `~`.
-        scratch = PurePosixPath(profile.scratch.removeprefix("~/"))
-        self.folder = str(scratch / f"{layout.name}-{mark}")
+        self._scratch = PurePosixPath(path_there(profile.scratch))
         self._waiting = layout.fetched(cluster)
-        self._sent = False
+        self._prepared = False
+
+    @property
+    def folder(self) -> str:
+        """The experiment's folder there."""
+        return str(self._scratch / name_there(self.layout, self.cluster))
 
     @property
     def submissions(self) -> str:
         """The folder of the submissions there."""
         return self._there(self.layout.submissions)
 
-    def send(self, token: Token) -> None:
-        """Bring what jobs read to the cluster, once for each hand-over, then one submission and the journal.
+    def prepare(self) -> None:
+        """Bring what jobs read to the cluster; done again, it brings what has changed since.
 
-        Raises UnreachableError for a broken connection, FailedError for what cannot be written there.
+        A model may take an hour, so nobody else may have to wait for it: not for the journal, nor for what is
+        fetched. Raises UnreachableError for a broken connection, FailedError for what cannot be written there, and
+        BusyError where somebody else sends.
         """
-        if not self._sent:
+        with exclusive(self._waiting / "send.lock", wait=_PATIENCE_S, busy="somebody sends the experiment just now"):
+            own_name(self.layout, self.cluster)
             self.transport.push(self.layout.folder, self.folder, exclude=_MADE, links=True)
             for link in sorted(self.layout.inputs.glob("*/*")):
                 self._send_input(link)
             self._send_profile()
-            self._sent = True
+        self._prepared = True
+
+    def send(self, token: Token) -> None:
+        """Bring one submission and the journal to the cluster, after what jobs read where nobody has prepared it.
+
+        Raises what `prepare` does.
+        """
+        if not self._prepared:
+            self.prepare()
         # The job that collects reads the journal; its own hand-over is the last one in it.
         names = [f"/{self.layout.journal.name}", f"/{self.layout.submissions.name}/{token}.slurm"]
         self.transport.push(self.layout.internal, self._there(self.layout.internal), only=names)
@@ -131,50 +153,68 @@ class Mirror:
     def backed(self, answers: Mapping[Native, Answer], taken: float | None) -> Mapping[Native, Answer]:
         """Fetch what jobs have said since, then return the answers that can be judged by what is here.
 
-        A job that has ended and whose results could not be fetched goes on: nothing is known of how it ended.
+        A job that has ended and whose results are not here yet goes on: nothing is known of how it ended. When they
+        are refused, its answer says why, and after a time of grace its scheduler has the last word.
         """
         ended = {_name(native) for native, answer in answers.items() if answer.final or answer.state in ENDED}
         going = {_name(native) for native in answers} - ended  # one that was put back into the queue ends anew
-        fetched = self._fetch_for(ended, going, taken or 0)
-        late = Answer("running", "it has ended, and what it made is not here yet", final=False)
-        return {native: late if _name(native) in ended - fetched else answer for native, answer in answers.items()}
+        record = self._fetch_for(ended, going, taken or 0)
+        return {
+            native: _judged(answer, _name(native), record) if _name(native) in ended else answer
+            for native, answer in answers.items()
+        }
 
-    def fetch(self) -> None:
-        """Fetch what jobs have said so far. Raises UnreachableError, and BusyError where somebody else fetches.
+    @property
+    def complaint(self) -> str:
+        """Why not all could be fetched when it was last tried; empty where it could, or the connection broke."""
+        return self._record().said
 
-        What came through until then is kept.
+    def fetch(self, *, damaged: bool = False) -> None:
+        """Fetch what jobs have said so far.
+
+        Raises UnreachableError, BusyError where somebody else fetches, and FailedError for what is refused. What came
+        through until then is kept, but for the ends of jobs beside whose results something could not be copied: with
+        `damaged`, these count, too.
         """
         busy = "somebody fetches the results just now"
         with exclusive(self._waiting / "fetch.lock", wait=_PATIENCE_S, busy=busy):
-            self._fetch()
+            self._fetch(damaged=damaged)
+        self._write(replace(self._record(), lacking={}, said=""))
 
-    def _fetch(self) -> None:
-        summary = self._waiting / self.layout.summary.name
-        before = _texts(self._waiting)
+    def _fetch(self, *, damaged: bool) -> None:
+        begin(self._waiting, PurePosixPath(self.folder).name)
         # An end that is known here must come with all that was made before it, so ends are taken over last.
-        waiting = [_LAST_WORD, f"/{summary.name}", *_LOGS]
-        self.transport.fetch(self.folder, self._waiting, only=waiting, exclude=_UNTOLD)
-        self.transport.fetch(self.folder, self.layout.folder, only=_TOLD, exclude=_UNTOLD)
-        found = _texts(self._waiting)
-        if summary.name in found and found[summary.name] != before.get(summary.name):
-            self._take_blocks(read_text(summary))
-        for name in (name for name in found if name.endswith(".log")):
-            new = found[name][len(before.get(name, "")) :].rstrip("\n")
-            if new:  # this machine's lines stand between those of the jobs
-                append_line(self.layout.folder / name, new)
-        Here().push(self._waiting, str(self.layout.folder), only=[_LAST_WORD])
+        waiting = [_LAST_WORD, f"/{self.layout.summary.name}", *_LOGS]
+        faults = [*self._copy(self._waiting, waiting), *self._copy(self.layout.folder, _TOLD)]
+        take_over(self.layout, self._waiting)
+        held = [] if damaged or not faults else _damaged(self.folder, faults)
+        Here().push(self._waiting, str(self.layout.folder), only=[_LAST_WORD], exclude=held)
+        if faults:
+            raise faults[0]
+
+    def _copy(self, target: Path, only: Sequence[str]) -> list[PartlyError]:
+        """Copy some of what lies there; return what was in the way of a part of it."""
+        try:
+            self.transport.fetch(self.folder, target, only=only, exclude=_UNTOLD)
+        except PartlyError as error:
+            if self.transport.call(["test", "-d", self.folder]).code != 0:
+                hint = "what was not fetched before is lost; `tuneloop run-experiment` makes it again"
+                raise FailedError(f"there is no folder {self.folder} on `{self.cluster}`", hint=hint) from None
+            return [error]
+        return []
 
     def fetch_weights(self, checkpoint: Path) -> None:
         """Fetch a whole checkpoint. Raises FailedError where it is not there, UnreachableError."""
         there = self._there(checkpoint)
         if self.transport.call(["test", "-d", there]).code != 0:
-            raise FailedError(f"{there} is not on `{self.cluster}`", hint="its run may have been cleaned or replaced")
+            raise FailedError(f"{there} is not on `{self.cluster}`", hint=_NOT_THERE)
         self.transport.fetch(there, checkpoint)
         if self.transport.call(["test", "-e", self._there(cleaned_in(checkpoint))]).code != 0:
             remove_file(cleaned_in(checkpoint))  # only the weights here had been removed
 
     def set_aside(self, paths: Iterable[Path]) -> None:
         """Set results aside there as they are here, or they would come back. Raises UnreachableError, FailedError."""
+        own_name(self.layout, self.cluster)  # or a copy would set aside what its original made
         names = [self.layout.relative(path) for path in paths]
         called = self.transport.call(["sh", "-s", "--", self.folder, *names], stdin=_SET_ASIDE)
         if called.code != 0:
@@ -189,7 +229,7 @@ class Mirror:
         """Bring what a link stands for to the place of the link, unless the site has that model already."""
         source, model, mark = link.resolve(), "", ""
         if self.profile.models is not None and (source / "config.json").is_file():
-            model = str(PurePosixPath(self.profile.models) / link.name)
+            model = str(PurePosixPath(path_there(self.profile.models)) / link.name)
             mark = hashlib.sha256((source / "config.json").read_bytes()).hexdigest()
         name = self.layout.relative(link)
         called = self.transport.call(["sh", "-s", "--", self.folder, name, model, mark], stdin=_PLACE)
@@ -207,19 +247,24 @@ class Mirror:
         write_text(file, dump_yaml({"clusters": {self.cluster: profile}}), sync=False)
         self.transport.push(file, f"{self.folder}/{PROJECT_FILE}")
 
-    def _fetch_for(self, ended: set[str], going: set[str], taken: float) -> set[str]:
-        """Return the ended jobs of which everything is here, after a try to get the rest where one is due."""
-        record, now = self._record(), self.clock()
-        before = set(record.ended) - going
-        late = not ended <= before and now - record.tried >= _AGAIN_S
+    def _fetch_for(self, ended: set[str], going: set[str], taken: float) -> _Record:
+        """Return what is here, after a try to get the rest where one is due."""
+        record, now = _without(self._record(), going), self.clock()
+        late = not ended <= {*record.ended} and now - record.tried >= _AGAIN_S
         if taken <= record.taken and not late:
-            return before
-        with suppress(TuneloopError):
-            self._write(_Record(taken, now, sorted(before)))
-            self.fetch()
-            before |= ended
-            self._write(_Record(taken, now, sorted(before)))
-        return before
+            return record
+        record = replace(record, taken=taken, tried=now)
+        try:
+            self._write(record)
+            self.fetch(damaged=bool(_overdue(record, now) - {*record.ended}))
+            record = replace(record, ended=sorted({*record.ended, *ended}), lacking={}, said="")
+        except (UnreachableError, BusyError):
+            return record  # no news
+        except TuneloopError as error:
+            record = _refused(record, ended, error, now)
+        with suppress(TuneloopError):  # a folder that cannot be written is what was complained about
+            self._write(record)
+        return record
 
     def _record(self) -> _Record:
         with suppress(OSError, ValueError, TypeError):
@@ -229,25 +274,58 @@ class Mirror:
     def _write(self, record: _Record) -> None:
         write_json(self._waiting / "record.json", asdict(record), sync=False)
 
-    def _take_blocks(self, text: str) -> None:
-        """Take over what the job that collects wrote into its copy of the summary."""
-        ours = read_text(self.layout.summary)
-        for name in _BLOCKS:
-            block = block_text(text, name)
-            if block is not None and block != block_text(ours, name):
-                with suppress(InputError):  # a document that a person is in the middle of editing keeps its old tables
-                    update_block(self.layout, name, block)
-
 
 def mirror_of(layout: Layout, cluster: str, profile: Profile) -> Mirror | None:
     """Return the experiment's copy on a cluster; None where the cluster sees the experiment itself."""
     return None if profile.ssh is None else Mirror(layout, cluster, profile)
 
 
+def _judged(answer: Answer, name: str, record: _Record) -> Answer:
+    """Return what counts of the answer for a job that has ended."""
+    why = f"what it made cannot be fetched: {record.said}" if record.said else "what it made is not here yet"
+    if name not in record.ended:
+        return Answer("running", f"it has ended, and {why}", final=False)
+    if name in record.lacking and answer.state == "done":
+        return answer._replace(reason=f"its scheduler calls it completed, and {why}")
+    return answer
+
+
+def _without(record: _Record, going: set[str]) -> _Record:
+    """Return the record without jobs that go: what ended once and was put back into the queue ends anew."""
+    lacking = {name: since for name, since in record.lacking.items() if name not in going}
+    return replace(record, ended=sorted({*record.ended} - going), lacking=lacking)
+
+
+def _refused(record: _Record, ended: set[str], error: TuneloopError, now: float) -> _Record:
+    """Return the record after a copy that was refused: ended jobs have until the time of grace is over.
+
+    Only a copy that failed counts at last: what is missing, or cannot be written here, a person can mend.
+    """
+    lacking = {**dict.fromkeys(sorted(ended - {*record.ended}), now), **record.lacking}
+    record = replace(record, lacking=lacking, said=error.problems[0].message)
+    given_up = _overdue(record, now) if isinstance(error, FailedError) else set()
+    return replace(record, ended=sorted({*record.ended, *given_up}))
+
+
+def _overdue(record: _Record, now: float) -> set[str]:
+    """Return the jobs whose results have been refused for longer than the time of grace."""
+    return {name for name, since in record.lacking.items() if now - since >= _GRACE_S}
+
+
+def _damaged(folder: str, faults: Sequence[PartlyError]) -> list[str]:
+    """Return the experiment's folders in which something could not be copied, as patterns; all where nobody can tell.
+
+    rsync names the whole path there in quotes.
+    """
+    complaints = [line for fault in faults for line in fault.complaints]
+    place = re.compile(f'/{re.escape(PurePosixPath(folder).name)}/([^/"]+)')
+    found = [place.search(line) for line in complaints]
+    names = {match[1] for match in found if match is not None}
+    if not complaints or None in found:
+        return ["*"]
+    # The report belongs to the job that collects.
+    return [f"/{name}" for name in sorted(names | ({".tuneloop"} if "analysis" in names else set()))]
+
+
 def _name(native: Native) -> str:
     return native.id if native.task is None else f"{native.id}_{native.task}"
-
-
-def _texts(folder: Path) -> dict[str, str]:
-    """Return the logs and the summary in a folder, by name."""
-    return {path.name: path.read_text(errors="replace") for path in [*folder.glob("*.log"), *folder.glob("*.md")]}

@@ -274,7 +274,7 @@ def _ended(answer: Answer, own: Sequence[Attempt], *, asked: bool) -> tuple[Stat
     if asked and answer.state != "blocked":
         return "cancelled", ""
     if answer.state == "done":
-        return "lost", "its scheduler calls it completed, and there is no result"
+        return "lost", answer.reason or "its scheduler calls it completed, and there is no result"
     if answer.state in ("failed", "lost") and (_spoke(own) or (own and own[-1].late)):
         # The job's own words say more than its exit code, and are there when its scheduler has forgotten it.
         return "failed", failure(own[-1])

@@ -1,16 +1,18 @@
 """fetch: what an experiment's jobs made on clusters that are reached over SSH, brought here: results, then weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tuneloop.documents.errors import InputError, Problem
+from tuneloop.documents.errors import FailedError, InputError, Problem
 from tuneloop.documents.logs import EventLog
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.work import train_key
 from tuneloop.jobs.board import Board
 from tuneloop.jobs.executors.fleet import Fleet
+from tuneloop.jobs.mirror import Mirror
 from tuneloop.loop.checkpoints import epoch_of, refuse_unverified
 
 
@@ -44,17 +46,29 @@ def plan_fetch(experiment: Experiment, board: Board, fleet: Fleet, names: Sequen
 
 
 def fetch(experiment: Experiment, board: Board, fleet: Fleet, wanted: Sequence[Wanted]) -> None:
-    """Bring the results of every cluster and the wanted weights here. Raises UnreachableError; again, it goes on."""
+    """Bring the results of every cluster and the wanted weights here.
+
+    Raises UnreachableError; again, it goes on. Raises FailedError for what cannot be had, after all else has come.
+    """
+    problems: list[Problem] = []
     for cluster in sorted({item.native.cluster for item in board.states.values() if item.native}):
         mirror = fleet.mirror(cluster)
         if mirror is None:
             continue
-        mirror.fetch()
-        for item in wanted:
-            if item.cluster == cluster:
-                mirror.fetch_weights(place_of(experiment.layout, item))
+        for act in [mirror.fetch, *_weights(experiment.layout, mirror, wanted)]:
+            try:
+                act()
+            except FailedError as error:
+                problems += error.problems
+    if problems:
+        raise FailedError(problems)
     words = f"fetched the weights of {', '.join(item.name for item in wanted)}" if wanted else "fetched the results"
     EventLog(experiment.layout.folder, "run-experiment").event(words)
+
+
+def _weights(layout: Layout, mirror: Mirror, wanted: Sequence[Wanted]) -> list[Callable[[], None]]:
+    places = [place_of(layout, item) for item in wanted if item.cluster == mirror.cluster]
+    return [partial(mirror.fetch_weights, place) for place in places]
 
 
 def place_of(layout: Layout, wanted: Wanted) -> Path:

@@ -11,6 +11,7 @@ from tuneloop.documents.config import Configuration, Profile
 from tuneloop.documents.errors import InputError, TuneloopError, UnreachableError, did_you_mean
 from tuneloop.documents.files import user_path
 from tuneloop.documents.plain import plain
+from tuneloop.documents.profile import path_there
 from tuneloop.documents.shell import quote
 from tuneloop.experiment.work import Check
 from tuneloop.jobs.slurm import probe
@@ -158,8 +159,7 @@ def _place(configuration: Configuration, profile: Profile) -> str:
     """Return a fresh folder beside where experiments lie, as the cluster sees it."""
     name = f".tuneloop-check-{secrets.token_hex(4)}"
     if profile.ssh is not None:
-        # Commands begin in the home there; only a shell would know `~`.
-        return str(PurePosixPath((profile.scratch or "").removeprefix("~/")) / name)
+        return str(PurePosixPath(path_there(profile.scratch or "")) / name)
     root = configuration.root.absolute()
     return str((root if root.is_dir() else Path.cwd()) / name)  # experiments may be still to come
 

@@ -172,6 +172,7 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
         fleet.start(read_board(experiment, fleet).clusters)
         return []
     refuse_apart(fleet.configuration, read_board(experiment, fleet), plan.jobs)
+    fleet.prepare(plan.clusters)
     handed = hand_over(Journal(experiment.layout), fleet, decide, by)
     log = EventLog(experiment.layout.folder, "run-experiment")
     log.event(f"plan {plan.id}: {len(handed.keys)} jobs handed over to {' and '.join(plan.clusters)} by {by}")

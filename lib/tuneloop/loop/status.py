@@ -1,4 +1,4 @@
-"""What an experiment, or all of them, are doing: reads, and writes nothing."""
+"""What an experiment, or all of them, are doing: reads, and changes no job."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -54,7 +54,12 @@ def status_data(experiment: Experiment, board: Board, fleet: Fleet) -> dict[str,
         "counts": counts(board.states),
         "runner": runner(board, fleet),
         "clusters": [
-            {"name": name, "answered": None if news.taken is None else utc(news.taken), "silent": news.silent or None}
+            {
+                "name": name,
+                "answered": None if news.taken is None else utc(news.taken),
+                "silent": news.silent or None,
+                "unfetched": news.unfetched or None,
+            }
             for name, news in fleet.news(board.watched).items()
         ],
         "report": str(experiment.layout.report) if experiment.layout.report.is_file() else None,
@@ -80,7 +85,8 @@ def who_runs(board: Board, fleet: Fleet, now: float) -> list[str]:
 def heard(cluster: str, news: News, now: float) -> str:
     """Return how good the last answer of a cluster is: `dev answered 12 s ago`."""
     if not news.silent and news.taken is not None:
-        return f"{cluster} answered {ago(now - news.taken)}"
+        unfetched = f"; what its jobs made cannot be fetched: {news.unfetched}" if news.unfetched else ""
+        return f"{cluster} answered {ago(now - news.taken)}{unfetched}"
     since = " yet" if news.taken is None else f" since {utc(news.taken)}"
     return f"no answer from {cluster}{since}" + (f" ({news.silent})" if news.silent else "")
 

@@ -24,6 +24,13 @@ class Executor(Protocol):
     sizes: Sizes
     most_jobs: int | None  # of one user in its queue at once, as far as that is known
 
+    def prepare(self) -> None:
+        """Bring what jobs read to where they will run: what may take long, before anybody holds the journal's lock.
+
+        Safe to call at any time. Raises UnreachableError, FailedError for what cannot be brought there, and BusyError
+        where somebody else does the same.
+        """
+
     def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
         """Hand a batch over. Called again for a token only after `settle` said None.
 

@@ -40,6 +40,11 @@ class Fleet:
         """Return the fleet of another experiment."""
         return Fleet(layout, load(layout.folder))
 
+    def prepare(self, clusters: Iterable[str]) -> None:
+        """Bring what jobs read to the clusters. Raises UnreachableError, FailedError and BusyError."""
+        for cluster in sorted(set(clusters)):
+            self.of(cluster).prepare()
+
     def start(self, clusters: Iterable[str]) -> None:
         """Make sure that what was handed over will be started."""
         for cluster in sorted(set(clusters)):

@@ -32,6 +32,9 @@ class Local:
     def __init__(self, layout: Layout, cluster: str, profile: Profile) -> None:
         self.layout, self.cluster, self.profile = layout, cluster, profile
 
+    def prepare(self) -> None:
+        """Do nothing: jobs run where the experiment lies."""
+
     def submit(self, batch: Batch, after: Sequence[Order]) -> Native:  # noqa: ARG002
         """Put the batch where the runner finds it, which reads by itself what a job waits for."""
         value = {"token": batch.token, "keys": batch.keys, "scripts": batch.scripts}

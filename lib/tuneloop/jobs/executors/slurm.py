@@ -44,6 +44,11 @@ class Slurm:
         """The folder of the submissions, as the cluster sees it."""
         return str(self.layout.submissions) if self.mirror is None else self.mirror.submissions
 
+    def prepare(self) -> None:
+        _check_folder(self.folder)
+        if self.mirror is not None:
+            self.mirror.prepare()
+
     def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
         _check_folder(self.folder)
         text = render(batch, after, self.profile, self.layout.name)
@@ -69,7 +74,8 @@ class Slurm:
         self.snapshot.renew()
 
     def news(self) -> News:
-        return self.snapshot.news
+        unfetched = "" if self.mirror is None else self.mirror.complaint
+        return self.snapshot.news._replace(unfetched=unfetched)
 
     def withdraw(self, jobs: Sequence[Native]) -> None:
         self._scancel(jobs, "--state=PENDING")

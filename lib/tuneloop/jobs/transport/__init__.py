@@ -10,6 +10,7 @@ from typing import Protocol
 
 from tuneloop.documents.config import Profile
 from tuneloop.documents.files import user_path
+from tuneloop.jobs.transport.copies import PartlyError
 from tuneloop.jobs.transport.here import Here
 from tuneloop.jobs.transport.processes import NOTHING, Called
 from tuneloop.jobs.transport.ssh import Ssh
@@ -44,7 +45,10 @@ class Transport(Protocol):
         """
 
     def fetch(self, source: str, target: Path, *, only: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
-        """Bring what is in the folder `source` there into the folder `target`, as `push` does."""
+        """Bring what is in the folder `source` there into the folder `target`, as `push` does.
+
+        Raises PartlyError when some files could not be copied and all others were.
+        """
 
 
 def transport_of(profile: Profile) -> Transport:
@@ -54,4 +58,4 @@ def transport_of(profile: Profile) -> Transport:
     return Ssh(profile.ssh, user_path(profile.ssh_config) if profile.ssh_config else None)
 
 
-__all__ = ["Called", "Here", "Ssh", "Transport", "transport_of"]
+__all__ = ["Called", "Here", "PartlyError", "Ssh", "Transport", "transport_of"]

@@ -17,8 +17,17 @@ _ALWAYS = (
 _DONE = (0, 24)  # 24: a file went away while it was copied, as files of a running job do
 # Of rsync(1): socket I/O, protocol stream, time-out, connection time-out; 255 is ssh's own.
 _BROKEN = (10, 12, 30, 35, 255)
+_PARTLY = 23
 _NO_RSYNC_THERE = 127
 _MOST_LINES = 5  # of what rsync complained about; one for each file would be thousands
+
+
+class PartlyError(FailedError):
+    """Some files could not be copied, and all others are there. `complaints` has a line for each that rsync named."""
+
+    def __init__(self, message: str, complaints: Sequence[str]) -> None:
+        super().__init__(message)
+        self.complaints = complaints
 
 
 class Choice(NamedTuple):
@@ -50,7 +59,7 @@ def local(path: Path) -> str:
 
 
 def copy(source: str, target: str, choice: Choice, shell: Shell | None = None) -> None:
-    """Run rsync. Raises UnreachableError for a broken connection, FailedError and MissingError for the rest."""
+    """Run rsync. Raises UnreachableError for a broken connection, PartlyError, FailedError and MissingError."""
     options = [*_ALWAYS, *choice.options()]
     if shell is not None:
         options += [f"--timeout={shell.silence}", f"--rsh={_joined(shell.argv)}"]
@@ -62,12 +71,15 @@ def copy(source: str, target: str, choice: Choice, shell: Shell | None = None) -
         raise MissingError("rsync is not installed", hint="install the package `rsync`") from None
     if ended.code in _DONE:
         return
-    said = "; ".join(decoded(ended.err).strip().splitlines()[:_MOST_LINES]) or f"rsync ended with {ended.code}"
+    lines = [line for line in decoded(ended.err).splitlines() if line.strip()]
+    complaints = [line for line in lines if line.startswith("rsync:")]  # the others only sum up
+    said = "; ".join((complaints or lines)[:_MOST_LINES]) or f"rsync ended with {ended.code}"
     if ended.code in _BROKEN:
         raise UnreachableError(f"the copy to {target} broke off: {said}", hint="run the same command again")
     if ended.code == _NO_RSYNC_THERE:
         raise MissingError(f"rsync is not installed there: {said}", hint="install the package `rsync` on the cluster")
-    raise FailedError(f"could not copy {source} to {target}: {said}")
+    message = f"could not copy {source} to {target}: {said}"
+    raise PartlyError(message, complaints) if ended.code == _PARTLY else FailedError(message)
 
 
 def _joined(argv: Sequence[str]) -> str:
