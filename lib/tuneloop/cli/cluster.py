@@ -67,6 +67,9 @@ def add_profile(
     ssh: Annotated[
         str | None, typer.Option("--ssh", metavar="HOST", help="The login node of a remote cluster, as ssh knows it.")
     ] = None,
+    ssh_config: Annotated[
+        str | None, typer.Option("--ssh-config", metavar="FILE", help="With --ssh: a file in place of ~/.ssh/config.")
+    ] = None,
     scratch: Annotated[
         str | None, typer.Option("--scratch", metavar="DIR", help="With --ssh: the folder there for experiments.")
     ] = None,
@@ -93,7 +96,7 @@ def add_profile(
     """
     from tuneloop.loop import clusters
 
-    wish = clusters.Wish(name, ssh, scratch, partition, account, python)
+    wish = clusters.Wish(name, ssh, ssh_config, scratch, partition, account, python)
     proposal = clusters.propose(Path.cwd(), wish, user=user)
     if not dry_run:
         clusters.write(proposal)
@@ -170,13 +173,15 @@ def _files(files: list[str]) -> str:
 
 
 def _show_site(proposal: "Proposal") -> None:
+    from tuneloop.loop.clusters import time_limit
+
     site = proposal.site
     accounting = "with accounting" if site.accounting else "without accounting"
     say(f"found SLURM {site.version or 'of an unknown version'}, cluster {site.cluster or '?'}, {accounting}")
     rows = [
         [
             f"{item.name}{' (default)' if item.default else ''}",
-            f"{item.minutes / 60:g} h" if item.minutes else "none",
+            time_limit(item.minutes) if item.minutes else "none",
             *(str(value) for value in (kind.count, kind.cpus, f"{kind.memory_mb / 1000:.0f} GB")),
             f"{kind.gpus} {kind.gpu_type or ''}".strip() if kind.gpus else "none",
         ]

@@ -9,7 +9,7 @@ from typing import Any
 from tuneloop.documents.cache import config_lock
 from tuneloop.documents.config import PROJECT_FILE, Config, Configuration, Profile, find_project, load, user_file
 from tuneloop.documents.errors import InputError, Problem, did_you_mean
-from tuneloop.documents.files import put_text, read_text
+from tuneloop.documents.files import put_text, read_text, user_path
 from tuneloop.documents.insert import as_block, with_entry
 from tuneloop.documents.locks import exclusive
 from tuneloop.documents.schema import validate
@@ -28,6 +28,7 @@ class Wish:
 
     name: str
     ssh: str | None = None
+    ssh_config: str | None = None
     scratch: str | None = None
     partition: str | None = None
     account: str | None = None
@@ -73,9 +74,14 @@ def limits(profile: Profile) -> str:
         f"arrays of {known.array:,}",
         known.jobs and f"{known.jobs:,} jobs in the queue",
         known.running and f"{known.running} of an array at once",
-        known.minutes and f"{known.minutes / 60:g} h a job",
+        known.minutes and f"{time_limit(known.minutes)} a job",
     ]
     return ", ".join(item for item in words if item)
+
+
+def time_limit(minutes: int) -> str:
+    """Return a time limit as people say it, exactly: `20 min`, `1.5 h`, `48 h`."""
+    return f"{minutes / 60:g} h" if minutes >= 60 and minutes % 30 == 0 else f"{minutes:,} min"
 
 
 def propose(start: Path, wish: Wish, *, user: bool | None) -> Proposal:
@@ -87,7 +93,10 @@ def propose(start: Path, wish: Wish, *, user: bool | None) -> Proposal:
     configuration = load(start)
     _refuse_impossible(configuration, wish)
     file = _file(start, user=user)
-    first = {"executor": "slurm", "ssh": wish.ssh, "scratch": wish.scratch, "python": wish.python}
+    # Typed in one folder, read in every other.
+    ssh_config = None if wish.ssh_config is None else str(user_path(wish.ssh_config).absolute())
+    first = {"executor": "slurm", "ssh": wish.ssh, "ssh_config": ssh_config, "scratch": wish.scratch}
+    first |= {"python": wish.python}
     value: dict[str, Any] = {key: item for key, item in first.items() if item is not None}
     text = _written(file, wish.name, value)[1]  # faults of what was typed, before anybody is asked
     site = survey(transport_of(validate(Config, load_yaml(text)).clusters[wish.name]))
@@ -115,8 +124,9 @@ def _refuse_impossible(configuration: Configuration, wish: Wish) -> None:
     if wish.ssh is not None and wish.scratch is None:
         hint = "add `--scratch DIR`, a folder there"
         raise InputError("a remote cluster needs a folder for the experiments", hint=hint)
-    if wish.ssh is None and wish.scratch is not None:
-        raise InputError("`--scratch` is for a remote cluster", hint="add `--ssh HOST`, or leave it out")
+    for option, value in (("--ssh-config", wish.ssh_config), ("--scratch", wish.scratch)):
+        if wish.ssh is None and value is not None:
+            raise InputError(f"`{option}` is for a remote cluster", hint="add `--ssh HOST`, or leave it out")
 
 
 def _taken(name: str, file: Path | None) -> InputError:
