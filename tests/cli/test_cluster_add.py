@@ -190,6 +190,14 @@ def test_what_is_not_told_is_told_as_unknown(site: Site) -> None:
     assert value["profile"]["limits"] == {"array": 500, "minutes": 2880}
 
 
+def test_the_list_notes_an_interpreter_of_no_worker(site: Site) -> None:
+    site.file.write_text("clusters: {far: {executor: slurm, python: {torchtunes: /x, inspect: /y, analysis: /z}}}\n")
+    remark = "`python` names an unknown worker `torchtunes`; did you mean `torchtune`?"
+    assert f"note: profile far: {remark}\n" in site.type("list").stderr
+    notes = {item["name"]: item["notes"] for item in as_json(site.type("list", "--json"))["clusters"]}
+    assert notes == {"local": [], "far": [remark]}
+
+
 def test_the_list_has_every_profile_with_its_files(site: Site) -> None:
     user = site.user / "tuneloop" / "config.yaml"
     user.parent.mkdir(parents=True)
