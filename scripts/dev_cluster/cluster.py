@@ -12,7 +12,7 @@ from typing import Any
 
 from dev_cluster import loopback, memory
 from dev_cluster.processes import call, end, end_begun, end_rest, held, running, start, wait_ready
-from dev_cluster.settings import ClusterError, Settings, check_folder, chosen, load, save
+from dev_cluster.settings import ClusterError, Settings, SilentError, check_folder, chosen, load, save
 from dev_cluster.texts import texts, user_name
 
 _PACKAGES = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}
@@ -39,10 +39,14 @@ def daemons(settings: Settings) -> list[str]:
 
 
 def up(folder: Path, options: dict[str, Any]) -> Settings:
-    """Start what does not run. Other options than before end the jobs and start all of it anew."""
+    """Start what does not run. Other options than before end the jobs and start all of it anew.
+
+    What fails ends again what it had started, and leaves no new folder but where a log in it says why.
+    """
     check_folder(folder)
     settings = chosen(load(folder), options)
     _check_machine(settings)
+    made = not folder.exists()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with held(folder) as lock:
         before = load(folder)
@@ -51,12 +55,25 @@ def up(folder: Path, options: dict[str, Any]) -> Settings:
             if before.name != settings.name:  # slurmctld refuses the state of a cluster of another name
                 shutil.rmtree(folder / "state")
         end_begun(folder)
-        save(folder, settings)
-        _write(folder, settings)
-        for name in daemons(settings):
-            _start(folder, settings, name, lock)
-        _wait_nodes(folder, settings)
+        ran = {name for name in daemons(settings) if running(folder, name) is not None}
+        try:
+            _bring_up(folder, settings, lock)
+        except BaseException as error:
+            _end_started(folder, settings, ran)
+            if before is not None:
+                save(folder, before)
+            elif not isinstance(error, SilentError):
+                _remove(folder, whole=made)
+            raise
     return settings
+
+
+def _bring_up(folder: Path, settings: Settings, lock: int) -> None:
+    save(folder, settings)
+    _write(folder, settings)
+    for name in daemons(settings):
+        _start(folder, settings, name, lock)
+    _wait_nodes(folder, settings)
 
 
 def down(folder: Path, purge: bool) -> bool:
@@ -69,7 +86,7 @@ def down(folder: Path, purge: bool) -> bool:
         if settings is not None:
             _end_all(folder, settings)
         if purge:
-            _remove(folder)
+            _remove(folder, whole=True)
     return settings is not None
 
 
@@ -245,7 +262,7 @@ def _wait_nodes(folder: Path, settings: Settings, seconds: float = 30) -> None:
             return
         if time.monotonic() - begun > seconds:
             told = ", ".join(f"{name} {states.get(name, 'unknown')}" for name in waited)
-            raise ClusterError(f"nodes that do not serve: {told}", f"read {folder}/log")
+            raise SilentError(f"nodes that do not serve: {told}", f"read {folder}/log")
         if time.monotonic() - begun > 1:
             call(folder, "scontrol", "update", f"nodename={','.join(waited)}", "state=resume")
         time.sleep(0.05)
@@ -255,10 +272,17 @@ def _end_all(folder: Path, settings: Settings) -> None:
     """End jobs first, so that SLURM records their end, then the daemons in the order opposite to their start."""
     if running(folder, "slurmctld") is not None:
         _cancel_jobs(folder, settings.kill_wait + 5)
-    names = daemons(settings)
+    _end_started(folder, settings, set())
+
+
+def _end_started(folder: Path, settings: Settings, ran: set[str]) -> None:
+    """End the daemons but those that ran before; where none did, all else of the cluster, too."""
+    names = [name for name in daemons(settings) if name not in ran]
     end(folder, [name for name in names if name.startswith("slurmd:")])
     for name in reversed([name for name in names if not name.startswith("slurmd:")]):
         end(folder, [name])
+    if ran:
+        return
     end_rest(folder, {"munged", "mariadbd", "slurmdbd", "slurmctld", "slurmscriptd", "slurmd", "slurmstepd"})
     if settings.memory_limits:
         memory.remove_groups(settings.port)
@@ -274,8 +298,8 @@ def _cancel_jobs(folder: Path, seconds: float) -> None:
         time.sleep(0.1)
 
 
-def _remove(folder: Path) -> None:
-    """Remove the folder; until the last moment it can be told for a cluster's, and is locked."""
+def _remove(folder: Path, whole: bool) -> None:
+    """Remove what is in the folder, and it, if `whole`; to the last moment it can be told for ours, and is locked."""
     for path in folder.iterdir():
         if path.name in ("settings.json", "lock"):
             continue
@@ -283,4 +307,5 @@ def _remove(folder: Path) -> None:
     (folder / "settings.json").unlink(missing_ok=True)
     (folder / "lock").unlink()
     with suppress(OSError):  # another call has just made its lock anew
-        folder.rmdir()
+        if whole:
+            folder.rmdir()

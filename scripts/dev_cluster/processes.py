@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dev_cluster.settings import ClusterError
+from dev_cluster.settings import ClusterError, SilentError
 
 _MARK = "TUNELOOP_DEV_CLUSTER"
 _PATIENCE = 60  # seconds to wait for another call on the same cluster
@@ -148,7 +148,7 @@ def wait_ready(folder: Path, name: str, ready: Callable[[], bool], seconds: floa
     end = time.monotonic() + seconds
     while not ready():
         if running(folder, name) is None or time.monotonic() > end:
-            raise ClusterError(f"{name} did not come up\n{_last_words(folder, name)}", f"read {folder}/log")
+            raise SilentError(f"{name} did not come up\n{_last_words(folder, name)}", f"read {folder}/log")
         time.sleep(0.02)
 
 

@@ -22,6 +22,10 @@ class ClusterError(Exception):
         self.code = code
 
 
+class SilentError(ClusterError):
+    """A daemon or a node that does not serve: its log in the cluster's folder says why."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The options of a cluster. Memory is in MB and, like processors and GPUs, claimed by each node."""

@@ -43,7 +43,7 @@ class Site:
         (self.bin / "sinfo").symlink_to(self._told("sinfo", SINFO))
         (self.bin / "scontrol").symlink_to(self._told("scontrol", CONFIG))
         both = f'case "$*" in *associations*) printf %s "{ACCOUNTS}" ;; *) printf %s "{QOS}" ;; esac'
-        (self.bin / "sacctmgr").symlink_to(self._script("sacctmgr.sh", both))
+        (self.bin / "sacctmgr").symlink_to(self.script("sacctmgr.sh", both))
 
     def type(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         surroundings = {"PATH": f"{self.bin}:{os.environ['PATH']}", "XDG_CONFIG_HOME": str(self.user), **environment}
@@ -55,9 +55,9 @@ class Site:
 
     def _told(self, name: str, text: str) -> Path:
         (self.bin / f"{name}.txt").write_text(text)
-        return self._script(f"{name}.sh", f"cat '{self.bin / name}.txt'")
+        return self.script(f"{name}.sh", f"cat '{self.bin / name}.txt'")
 
-    def _script(self, name: str, line: str) -> Path:
+    def script(self, name: str, line: str) -> Path:
         (self.bin / name).write_text(f"#!/bin/sh\n{line}\n")
         (self.bin / name).chmod(0o755)
         return self.bin / name
@@ -141,6 +141,7 @@ def test_a_folder_that_is_no_project_becomes_none_by_itself(site: Site) -> None:
         (["site", "--account", "a\nb"], "`clusters.site.account`: a control character in 'a\\nb'", None),
         (["site", "--ssh", "login"], "a remote cluster needs a folder for the experiments", "add `--scratch DIR`"),
         (["site", "--scratch", "/s"], "`--scratch` is for a remote cluster", "add `--ssh HOST`, or leave it out"),
+        (["site", "--ssh-config", "f"], "`--ssh-config` is for a remote cluster", "add `--ssh HOST`, or leave it out"),
     ],
 )
 def test_bad_input_writes_nothing(site: Site, words: list[str], message: str, hint: str | None) -> None:
@@ -152,6 +153,26 @@ def test_bad_input_writes_nothing(site: Site, words: list[str], message: str, hi
     assert problem.message == message
     assert hint is None or (problem.hint or "").startswith(hint)
     assert content(site.project) == before
+
+
+def test_a_remote_profile_is_asked_by_the_ssh_configuration_that_it_names(site: Site) -> None:
+    """ssh here answers by this machine's shell, when it is given the file."""
+    site.script(
+        "ssh", 'case " $* " in *" -F $PWD/my config "*) ;; *) exit 255 ;; esac\nfor last; do :; done\nsh -c "$last"'
+    )
+    far = ("--ssh", "login", "--scratch", "/s", "--python", "/opt/py")
+    value = added(site, "far", "--project", "--ssh-config", "my config", *far)
+    assert value["profile"]["ssh_config"] == str(site.project / "my config")
+    assert load(site.project).profile("far").ssh_config == str(site.project / "my config")
+
+
+def test_a_time_limit_is_told_in_the_words_of_people(site: Site) -> None:
+    (site.bin / "sinfo.txt").write_text("short*|up|20:00|4|8|16000|(null)\nlong|up|2-00:00:00|4|8|16000|(null)\n")
+    shown = site.type("add", "site", "--dry-run").stdout
+    assert "20 min" in shown
+    assert "48 h" in shown
+    site.type("add", "site", "--project")
+    assert "20 min a job" in site.type("list").stdout
 
 
 def test_without_slurm_something_is_missing(site: Site, tmp_path: Path) -> None:
@@ -167,6 +188,14 @@ def test_what_is_not_told_is_told_as_unknown(site: Site) -> None:
     value = added(site, "site")
     assert value["unknown"] == ["your accounts and limits: sacctmgr: error: Connection refused"]
     assert value["profile"]["limits"] == {"array": 500, "minutes": 2880}
+
+
+def test_the_list_notes_an_interpreter_of_no_worker(site: Site) -> None:
+    site.file.write_text("clusters: {far: {executor: slurm, python: {torchtunes: /x, inspect: /y, analysis: /z}}}\n")
+    remark = "`python` names an unknown worker `torchtunes`; did you mean `torchtune`?"
+    assert f"note: profile far: {remark}\n" in site.type("list").stderr
+    notes = {item["name"]: item["notes"] for item in as_json(site.type("list", "--json"))["clusters"]}
+    assert notes == {"local": [], "far": [remark]}
 
 
 def test_the_list_has_every_profile_with_its_files(site: Site) -> None:

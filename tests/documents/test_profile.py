@@ -61,6 +61,34 @@ def test_a_value_that_no_script_can_carry_is_a_fault_at_its_line(
     assert fault.key in (f"clusters.site.{key}", None)  # what is not YAML has no key
 
 
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (
+            "clusters:\n  site:\n",
+            "`clusters.site` should be keys and values, found nothing",
+            "`site: {executor: VALUE}`",
+        ),
+        (
+            "clusters:\n  site: gpu\n",
+            "`clusters.site` should be keys and values, found 'gpu'",
+            "`site: {executor: VALUE}`",
+        ),
+        ("\nclusters:\n", "`clusters` should be keys and values, found nothing", "`clusters: {NAME: VALUE}`"),
+        (
+            "clusters:\n  site: {mail: me@b.org}\n",
+            "`clusters.site.mail` should be keys and values, found 'me@b.org'",
+            "`mail: {to: VALUE}`",
+        ),
+    ],
+)
+def test_a_value_or_nothing_in_the_place_of_keys_is_a_fault_in_plain_words(
+    project: Path, text: str, message: str, hint: str
+) -> None:
+    (fault,) = faults(project, text)
+    assert (fault.message, fault.line, fault.hint) == (message, 2, f"write it in braces: {hint}")
+
+
 @pytest.mark.parametrize("name", ["'a b'", "-x", "'../x'", "eval"])
 def test_the_name_of_a_profile_is_a_plain_name(project: Path, name: str) -> None:
     (fault,) = faults(project, f"clusters:\n  {name}: {{executor: slurm}}\n")

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from lab import as_json, cli, make_echo
 from tuneloop.documents.config import Config, Configuration
 from tuneloop.documents.profile import Limits, Prices, Profile
+from tuneloop.experiment.read import read_experiment
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, Shape, eval_key, train_key
 from tuneloop.loop.costs import costs
 from tuneloop.loop.fitting import fitting, limits_of
+from tuneloop.loop.orders import Crew
+from tuneloop.loop.scaffold import plan_scaffold
 
 
 def job(key: JobKey, *needs: JobKey, cluster: str = "site", when: str = "ok", shape: Shape | None = None) -> JobSpec:
@@ -136,3 +139,14 @@ def test_a_plan_tells_what_fits_and_what_it_costs(folder: Path) -> None:
     configure(folder.parent, "{}")
     value = as_json("run-experiment", folder, "--dry-run")
     assert (value["fits"], value["costs"]) == (None, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("limits", "minutes"), [("{minutes: 20}", 20), ("{minutes: 1440}", 30), ("{}", 30)])
+def test_the_job_that_collects_asks_for_no_more_than_its_cluster_allows(
+    folder: Path, limits: str, minutes: int
+) -> None:
+    configure(folder.parent, limits)
+    found = read_experiment(folder)
+    (collect,) = (job for job in plan_scaffold(found, Crew(found)).jobs if job.key == COLLECT)
+    assert collect.shape.minutes == minutes

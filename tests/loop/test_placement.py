@@ -79,6 +79,15 @@ def test_what_jobs_read_is_brought_to_them_before_anybody_holds_the_journal(tmp_
     assert watched.locked == {"prepare": False, "submit": True}
 
 
+def test_an_interpreter_of_no_worker_is_a_fault_before_anything_is_scaffolded(project: Path) -> None:
+    folder = experiment(project, design="cluster: near\n")
+    named = {"echoo": "/opt/python", "analysis": sys.executable}
+    (project / "tuneloop.yaml").write_text(dump_yaml({"clusters": {"near": {"executor": "slurm", "python": named}}}))
+    (fault,) = faults(folder)
+    assert "experiment_summary.md:" in fault
+    assert "`clusters.near.python` names an unknown worker `echoo`\n  hint: did you mean `echo`?" in fault
+
+
 def test_a_run_and_its_evaluations_are_scaffolded_for_the_cluster_that_it_names(project: Path) -> None:
     folder = experiment(project, runs=_PLACED)
     lab.cli("scaffold-experiment", folder)

@@ -28,6 +28,8 @@ clusters:
   modules: {{executor: slurm, cpus: 1, modules: [cuda/12]}}
   source: {{executor: slurm, cpus: 1, source: [{source}/absent.sh]}}
   leaves: {{executor: slurm, cpus: 1, source: [{source}/leaves.sh]}}
+  many: {{executor: slurm, cpus: 1, gpus: 5}}
+  worker: {{executor: slurm, cpus: 1, python: {{torchtunes: /nowhere/python, analysis: {python}}}}}
   dies: {{executor: slurm, cpus: 1, source: [{source}/dies.sh]}}
 """
 
@@ -37,6 +39,7 @@ class Told(NamedTuple):
     faults: dict[str, tuple[str, str]]  # message and hint by the name of the check
     fine: set[str]
     waits: str | None
+    notes: list[str]
 
 
 def start(folder: Path, name: str, *options: str, **environment: str) -> subprocess.Popen[str]:
@@ -55,7 +58,7 @@ def end(process: subprocess.Popen[str]) -> Told:
     faults = {item["name"]: (item["message"], item["hint"]) for item in value["checks"] if not item["ok"]}
     fine = {item["name"] for item in value["checks"] if item["ok"]}
     assert value["exit"] == process.returncode
-    return Told(process.returncode, faults, fine, value["waits"])
+    return Told(process.returncode, faults, fine, value["waits"], value["notes"])
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "fine.sh").write_text('echo "welcome to the site"\n')
     (source / "leaves.sh").write_text("exit 0\n")
     (source / "dies.sh").write_text("kill -9 $$\n")
-    (folder / "tuneloop.yaml").write_text(PROFILES.format(source=json.dumps(str(source))[1:-1]))
+    (folder / "tuneloop.yaml").write_text(PROFILES.format(source=json.dumps(str(source))[1:-1], python=sys.executable))
     return folder
 
 
@@ -83,6 +86,7 @@ def told(folder: Path, cluster: DevCluster) -> Iterator[dict[str, Told]]:
 def test_a_good_profile_is_proved(told: dict[str, Told]) -> None:
     assert told["good"].faults == {}
     assert told["good"].code == 0
+    assert told["good"].notes == []
     assert told["good"].fine == {"tools", "answer", "accepted", "node", "setup", "python", "gpus", "folder"}
 
 
@@ -95,6 +99,8 @@ def test_a_good_profile_is_proved(told: dict[str, Told]) -> None:
         ("modules", "setup", "command not found", "under `source:`"),
         ("source", "setup", "No such file", "correct `source:` of the profile"),
         ("leaves", "end", "it ended while it did: source ", None),
+        ("many", "accepted", "sbatch refuses a job of 1 CPU and 5 GPUs: ", "a node has at most 2 GPUs, 8 CPUs and "),
+        ("worker", "worker", "`python` names an unknown worker `torchtunes`", "did you mean `torchtune`?"),
         ("dies", "job", "left nothing", "one that compute nodes share"),
     ],
 )
@@ -107,6 +113,11 @@ def test_a_bad_profile_has_its_fault(
     message, repair = found.faults[check]
     assert words in message
     assert hint is None or hint in repair
+
+
+def test_a_shape_that_is_refused_does_not_hide_what_the_job_tells(told: dict[str, Told]) -> None:
+    assert {"accepted", "node", "gpus", "folder"} <= told["many"].fine
+    assert list(told["many"].faults) == ["accepted"]
 
 
 def test_every_profile_was_asked(told: dict[str, Told]) -> None:
@@ -139,6 +150,37 @@ def test_an_account_that_is_not_yours_is_refused_with_yours(folder: Path, cluste
     message, hint = found.faults["accepted"]
     assert "Invalid account" in message
     assert "ours" in hint
+
+
+def test_what_the_site_tells_and_the_profile_does_not_know_is_noted(cluster: DevCluster, tmp_path: Path) -> None:
+    (tmp_path / "tuneloop.yaml").write_text(
+        "clusters:\n"
+        "  open: {executor: slurm, cpus: 1, partition: low}\n"
+        "  wrong: {executor: slurm, cpus: 1, partition: low, limits: {minutes: 60}, account: nonesuch}\n"
+        "  right: {executor: slurm, cpus: 1, partition: low, limits: {minutes: 20}, account: ours}\n"
+        "  either: {executor: slurm, cpus: 1, partition: 'low,main'}\n"
+    )
+    user = cluster.call("id", "-un").strip()
+    cluster.call("sacctmgr", "-i", "add", "account", "ours", check=False)
+    cluster.call("sacctmgr", "-i", "add", "user", user, "account=ours", check=False)
+    cluster.call("scontrol", "update", "PartitionName=low", "MaxTime=20")
+    try:
+        asked = {name: start(tmp_path, name, **cluster.env) for name in ("open", "wrong", "right", "either")}
+        found = {name: end(process) for name, process in asked.items()}
+        accounts = cluster.call(
+            "sacctmgr", "-n", "-P", "show", "associations", f"user={user}", "format=Account"
+        ).split()
+    finally:
+        cluster.call("scontrol", "update", "PartitionName=low", "MaxTime=UNLIMITED")
+        cluster.call("sacctmgr", "-i", "delete", "user", user, "account=ours", check=False)
+        cluster.call("sacctmgr", "-i", "delete", "account", "ours", check=False)
+    assert {name: (told.code, told.faults) for name, told in found.items()} == dict.fromkeys(found, (0, {}))
+    allows, mend = "partition low allows 20 min a job, and ", ": write `limits: {minutes: 20}`"
+    assert found["open"].notes == [f"{allows}the profile names no `limits.minutes`{mend}"]
+    foreign, limit = found["wrong"].notes
+    assert foreign == f"`nonesuch` is not one of your accounts: {', '.join(accounts)}"
+    assert limit == f"{allows}the profile allows 1 h{mend}"
+    assert found["right"].notes == found["either"].notes == []
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_a_job_is_spent(cluster: DevCluster, tmp_path: Path) -> None:
@@ -176,7 +218,7 @@ def test_no_answer_and_no_tools_are_something_missing(folder: Path, cluster: Dev
     (bare / "sh").symlink_to("/bin/sh")
     found = end(start(folder, "good", PATH=str(bare)))
     assert found.code == 3
-    assert "sbatch" in found.faults["tools"][0]
+    assert {"sbatch", "flock"} <= set(found.faults["tools"][0].replace(",", "").split())
 
 
 def test_what_would_be_handed_over_is_shown_and_nothing_spent(folder: Path, cluster: DevCluster) -> None:
@@ -198,6 +240,12 @@ def test_a_remote_profile_is_proved_over_ssh(cluster: DevCluster, tmp_path: Path
             f"clusters:\n  far: {{executor: slurm, cpus: 1, ssh: {sshd.HOST}, ssh_config: {json.dumps(str(daemon.config))}, "
             f"scratch: {json.dumps(str(tmp_path / 'scratch of mine'))}, python: {sys.executable}}}\n"
         )
+        found = end(start(tmp_path, "far"))
+        assert (found.code, list(found.faults)) == (1, ["folder"])
+        message, hint = found.faults["folder"]
+        assert message == f"there is no folder {tmp_path}/scratch of mine on {sshd.HOST}"
+        assert not (tmp_path / "scratch of mine").exists()
+        subprocess.run(["sh", "-c", hint.partition(", or make it: ")[2]], check=True)
         begun = time.monotonic()
         found = end(start(tmp_path, "far"))
         assert (found.code, found.faults) == (0, {}), time.monotonic() - begun

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -378,14 +379,55 @@ def test_somebody_elses_folder_is_neither_used_nor_removed(tmp_path: Path) -> No
         assert [path.name for path in Path(folder).iterdir()] == ["thesis.tex"]
 
 
-def test_a_port_that_is_taken_is_named(place: Place) -> None:
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", place.port))
-        taken.listen()
+@contextmanager
+def taken(port: int) -> Iterator[None]:
+    """Let something else listen on a port."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        yield
+
+
+def test_a_port_that_is_taken_is_named_and_nothing_is_left(place: Place) -> None:
+    with taken(place.port):
         done = script("up", *options(place), check=False)
     assert done.returncode == 4
     assert f"port {place.port}, of slurmctld, is taken" in done.stderr
+    assert processes(place.folder) == {}
+    assert not place.folder.exists()
+
+
+def test_an_up_that_fails_leaves_what_ran_before(place: Place) -> None:
+    script("up", *options(place))
+    script("stop", "slurmctld", "--folder", place.folder)
+    script("stop", "slurmd:n1", "--folder", place.folder)
+    before = pids(place)
+    with taken(place.port + 11):  # where the node listens: slurmctld is started before
+        assert script("up", "--folder", place.folder, check=False).returncode == 4
+    assert pids(place) == before
+    assert before["munged"]
+    script("up", "--folder", place.folder)
+
+
+def test_options_with_which_up_failed_are_not_remembered(place: Place) -> None:
+    script("up", *options(place))
+    with taken(place.port + 50):
+        assert script("up", "--port", str(place.port + 50), "--folder", place.folder, check=False).returncode == 4
+    assert processes(place.folder) == {}
+    script("up", "--folder", place.folder)
+    assert json.loads(script("status", "--json", "--folder", place.folder).stdout)["settings"]["port"] == place.port
+
+
+def test_a_daemon_that_does_not_come_up_leaves_its_log(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "munged").write_text("#!/bin/sh\necho no entropy >&2\nexit 1\n")
+    (tmp_path / "munged").chmod(0o755)
+    done = script("up", *options(place), check=False, env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert done.returncode == 1
+    assert "munged did not come up\nno entropy" in done.stderr
+    assert (place.folder / "log" / "munged.err").read_text() == "no entropy\n"
+    assert processes(place.folder) == {}
+    script("up", "--folder", place.folder)
 
 
 def test_missing_packages_are_named_with_the_line_that_installs_them(tmp_path: Path) -> None:

@@ -105,6 +105,19 @@ def test_only_the_word_of_sbatch_is_a_refusal(
         handing.submit(Here(), str(sbatch(text)), TOKEN)
 
 
+def test_a_cluster_without_flock_lacks_something(
+    sbatch: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, bare = sbatch("echo 7"), tmp_path / "bare"
+    bare.mkdir()
+    (bare / "sh").symlink_to("/bin/sh")
+    (bare / "sbatch").symlink_to(tmp_path / "bin" / "sbatch")
+    monkeypatch.setenv("PATH", str(bare))
+    with pytest.raises(MissingError, match="no `flock`"):
+        handing.submit(Here(), str(folder), TOKEN)
+    assert calls(folder) == 0
+
+
 def test_a_folder_that_is_gone_is_no_refusal_of_sbatch(sbatch: Callable[[str], Path]) -> None:
     folder = sbatch("echo 7")
     with pytest.raises(FailedError, match=r"can't cd|[Nn]o such file"):

@@ -9,6 +9,7 @@ from tuneloop.cli.nouns import noun
 from tuneloop.cli.output import DryRun, Json, note, say, say_checks, table, write_json
 
 if TYPE_CHECKING:
+    from tuneloop.documents.profile import Profile
     from tuneloop.loop.clusters import Proposal
     from tuneloop.loop.proof import Proof
 
@@ -34,9 +35,10 @@ def list_profiles(as_json: Json = False) -> None:
 
     configuration = load(Path.cwd())
     found = clusters.profiles(configuration)
+    notes = {name: _misnamed(profile) for name, profile in found.items()}
     if as_json:
         rows = [
-            {"name": name, "files": configuration.files_of(name), **profile.model_dump()}
+            {"name": name, "files": configuration.files_of(name), "notes": notes[name], **profile.model_dump()}
             for name, profile in found.items()
         ]
         write_json({"schema": "tuneloop.clusters/1", "clusters": rows}, whole=True)
@@ -52,6 +54,15 @@ def list_profiles(as_json: Json = False) -> None:
         for name, profile in found.items()
     ]
     say(table(["profile", "executor", "where", "limits", "from"], cells))
+    for name, remarks in notes.items():
+        for remark in remarks:
+            note(f"note: profile {name}: {remark}")
+
+
+def _misnamed(profile: "Profile") -> list[str]:
+    from tuneloop.loop.clusters import misnamed
+
+    return [f"`python` names an unknown worker `{name}`; {hint}" for name, hint in misnamed(profile).items()]
 
 
 @group.command("add")
@@ -66,6 +77,9 @@ def add_profile(
     ] = None,
     ssh: Annotated[
         str | None, typer.Option("--ssh", metavar="HOST", help="The login node of a remote cluster, as ssh knows it.")
+    ] = None,
+    ssh_config: Annotated[
+        str | None, typer.Option("--ssh-config", metavar="FILE", help="With --ssh: a file in place of ~/.ssh/config.")
     ] = None,
     scratch: Annotated[
         str | None, typer.Option("--scratch", metavar="DIR", help="With --ssh: the folder there for experiments.")
@@ -93,7 +107,7 @@ def add_profile(
     """
     from tuneloop.loop import clusters
 
-    wish = clusters.Wish(name, ssh, scratch, partition, account, python)
+    wish = clusters.Wish(name, ssh, ssh_config, scratch, partition, account, python)
     proposal = clusters.propose(Path.cwd(), wish, user=user)
     if not dry_run:
         clusters.write(proposal)
@@ -114,8 +128,9 @@ def check_profile(
 ) -> None:
     """Prove a profile by one job of seconds: exit 0 all well, 1 a fault, 3 something is missing, 5 the job still waits.
 
-    Tools and answers come first, then what sbatch would take. The job tells whether modules, files and interpreters
-    are there on its node, which GPUs it sees, and whether the folder and its locks are shared. Nothing of it is left.
+    Tools and answers come first, then what sbatch would take, with all the GPUs of the profile, too. The job tells
+    whether modules, files and interpreters are there on its node, which GPUs it sees, and whether the folder and its
+    locks are shared. Nothing of it is left.
 
     \b
     Example:
@@ -127,6 +142,7 @@ def check_profile(
     configuration = load(Path.cwd())
     if dry_run:
         found, script = proof.without_job(proof.scheduled(configuration, name)), proof.script(configuration, name)
+        found.checks += proof.misnamed_checks(configuration.profile(name))
     else:
         found, script = proof.prove(configuration, name, timeout), None
     if as_json:
@@ -134,6 +150,8 @@ def check_profile(
         raise typer.Exit(found.code)
     say(f"profile {name}")
     say_checks(found.checks)
+    for remark in found.notes:
+        note(f"note: {remark}")
     if script is not None and found.ok:
         say(f"\nthe job would be:\n\n{script}\nnothing was handed over")
     else:
@@ -158,6 +176,7 @@ def _proof_data(name: str, found: "Proof", script: str | None) -> dict[str, Any]
         "ok": found.code == 0,
         "exit": found.code,
         "waits": found.waits,
+        "notes": found.notes,
         "checks": [
             {"name": item.name, "ok": item.ok, "message": item.message, "hint": item.hint} for item in found.checks
         ],
@@ -170,13 +189,15 @@ def _files(files: list[str]) -> str:
 
 
 def _show_site(proposal: "Proposal") -> None:
+    from tuneloop.loop.clusters import time_limit
+
     site = proposal.site
     accounting = "with accounting" if site.accounting else "without accounting"
     say(f"found SLURM {site.version or 'of an unknown version'}, cluster {site.cluster or '?'}, {accounting}")
     rows = [
         [
             f"{item.name}{' (default)' if item.default else ''}",
-            f"{item.minutes / 60:g} h" if item.minutes else "none",
+            time_limit(item.minutes) if item.minutes else "none",
             *(str(value) for value in (kind.count, kind.cpus, f"{kind.memory_mb / 1000:.0f} GB")),
             f"{kind.gpus} {kind.gpu_type or ''}".strip() if kind.gpus else "none",
         ]

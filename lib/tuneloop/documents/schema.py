@@ -81,6 +81,8 @@ def _words(fault: Any, loc: _Loc, schema: type[BaseModel]) -> tuple[str, str | N
             f"`{name}` needs at least {fault['ctx']['min_length']}, found {_short(fault['input'])}",
             f"give at least {fault['ctx']['min_length']}",
         ),
+        "model_type": lambda: _group_words(fault, loc, schema),
+        "dict_type": lambda: _group_words(fault, loc, schema),
         "literal_error": lambda: (
             f"`{name}` is {fault['input']!r}",
             f"use one of {fault['ctx']['expected']}",
@@ -92,6 +94,15 @@ def _words(fault: Any, loc: _Loc, schema: type[BaseModel]) -> tuple[str, str | N
     return f"`{name}` should be {text}, found {_short(fault['input'])}", _right_value(fault, loc)
 
 
+def _group_words(fault: Any, loc: _Loc, schema: type[BaseModel]) -> tuple[str, str]:
+    """Return message and hint for what should have keys of its own, and has a value or nothing in their place."""
+    found = "nothing" if fault["input"] is None else _short(fault["input"])
+    keys = _keys_at(schema, (*loc, ""))
+    key = next((str(part) for part in reversed(loc) if isinstance(part, str)), "KEY")
+    hint = f"write it in braces: `{key}: {{{keys[0] if keys else 'NAME'}: VALUE}}`"
+    return f"`{'.'.join(map(str, loc))}` should be keys and values, found {found}", hint
+
+
 def _right_value(fault: Any, loc: _Loc) -> str:
     """Return the hint for a value of the wrong type, or outside its bounds."""
     key = next((str(part) for part in reversed(loc) if isinstance(part, str)), "KEY")
@@ -100,8 +111,6 @@ def _right_value(fault: Any, loc: _Loc) -> str:
     hints = {
         "string_type": f'put it in quotes: `{key}: "{value}"`' if isinstance(value, int | float) else "write text",
         "list_type": f"write it in brackets: `{key}: [...]`",
-        "dict_type": f"write it in braces: `{key}: {{NAME: VALUE}}`",
-        "model_type": f"write it in braces: `{key}: {{NAME: VALUE}}`",
         "bool_type": f"write true or false{unquoted}",
         "int_type": f"write a whole number, such as 1{unquoted}",
         "float_type": f"write a number, such as 0.5{unquoted}",

@@ -1,6 +1,6 @@
 """cluster list and add: the profiles that are known, and a new one made from what a site tells of itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,17 @@ from typing import Any
 from tuneloop.documents.cache import config_lock
 from tuneloop.documents.config import PROJECT_FILE, Config, Configuration, Profile, find_project, load, user_file
 from tuneloop.documents.errors import InputError, Problem, did_you_mean
-from tuneloop.documents.files import put_text, read_text
+from tuneloop.documents.files import put_text, read_text, user_path
 from tuneloop.documents.insert import as_block, with_entry
 from tuneloop.documents.locks import exclusive
 from tuneloop.documents.schema import validate
 from tuneloop.documents.yamltext import lines_of, load_yaml
 from tuneloop.jobs.slurm.survey import Partition, Survey, survey
 from tuneloop.jobs.transport import transport_of
+from tuneloop.workers import names
+from tuneloop.workers.wording import counted
 
+_REPORT = "analysis"  # the job that collects has an interpreter, too, and is no worker's
 _MOST_CPUS = 16  # of a job; more help neither data loading nor a tokenizer
 _FEW_CPUS = 4  # of a job without a GPU, where a node has that many
 _WAIT_S = 10.0  # for another command that writes the same file
@@ -28,6 +31,7 @@ class Wish:
 
     name: str
     ssh: str | None = None
+    ssh_config: str | None = None
     scratch: str | None = None
     partition: str | None = None
     account: str | None = None
@@ -73,9 +77,58 @@ def limits(profile: Profile) -> str:
         f"arrays of {known.array:,}",
         known.jobs and f"{known.jobs:,} jobs in the queue",
         known.running and f"{known.running} of an array at once",
-        known.minutes and f"{known.minutes / 60:g} h a job",
+        known.minutes and f"{time_limit(known.minutes)} a job",
     ]
     return ", ".join(item for item in words if item)
+
+
+def time_limit(minutes: int) -> str:
+    """Return a time limit as people say it, exactly: `20 min`, `1.5 h`, `48 h`."""
+    return f"{minutes / 60:g} h" if minutes >= 60 and minutes % 30 == 0 else f"{minutes:,} min"
+
+
+def misnamed(profile: Profile) -> dict[str, str]:
+    """Return the names under `python` that no worker has, each with a hint. Workers are known by their entry points."""
+    known = [*names(), _REPORT]
+    named = profile.python if isinstance(profile.python, dict) else {}
+    return {name: did_you_mean(name, known) for name in named if name not in known}
+
+
+def remarks(site: Survey, profile: Profile) -> Iterator[str]:
+    """Yield what a site tells and its profile does not know, though its jobs would not be refused."""
+    yield from _foreign_account(site, profile.account)
+    limit, known = _longest(_partitions(site, profile)), profile.limits.minutes
+    if limit is None or (known is not None and known <= limit):
+        return
+    where = f"partition {profile.partition}" if profile.partition else "the default partition"
+    told = f"the profile allows {time_limit(known)}" if known else "the profile names no `limits.minutes`"
+    yield f"{where} allows {time_limit(limit)} a job, and {told}: write `limits: {{minutes: {limit}}}`"
+
+
+def most_of(site: Survey, profile: Profile) -> str:
+    """Return the most that one node of a profile's partition has of each kind; empty where that is not told."""
+    nodes = [kind for partition in _partitions(site, profile) for kind in partition.nodes]
+    if not nodes:
+        return ""
+    gpus, cpus = max(kind.gpus for kind in nodes), max(kind.cpus for kind in nodes)
+    return f"{counted(gpus, 'GPU')}, {counted(cpus, 'CPU')} and {max(kind.memory_mb for kind in nodes):,} MB"
+
+
+def _partitions(site: Survey, profile: Profile) -> list[Partition]:
+    """Return the partitions that a profile names, with commas, or the default one."""
+    wanted = profile.partition.split(",") if profile.partition else [None]
+    return [found for name in wanted if (found := site.partition(name)) is not None]
+
+
+def _longest(partitions: Sequence[Partition]) -> int | None:
+    """Return the longest time limit, since a job goes to whichever takes it; None where one has none."""
+    known = [partition.minutes for partition in partitions if partition.minutes is not None]
+    return max(known) if known and len(known) == len(partitions) else None
+
+
+def _foreign_account(site: Survey, account: str | None) -> Iterator[str]:
+    if account is not None and site.accounts and account not in site.accounts:
+        yield f"`{account}` is not one of your accounts: {', '.join(site.accounts)}"
 
 
 def propose(start: Path, wish: Wish, *, user: bool | None) -> Proposal:
@@ -87,7 +140,10 @@ def propose(start: Path, wish: Wish, *, user: bool | None) -> Proposal:
     configuration = load(start)
     _refuse_impossible(configuration, wish)
     file = _file(start, user=user)
-    first = {"executor": "slurm", "ssh": wish.ssh, "scratch": wish.scratch, "python": wish.python}
+    # Typed in one folder, read in every other.
+    ssh_config = None if wish.ssh_config is None else str(user_path(wish.ssh_config).absolute())
+    first = {"executor": "slurm", "ssh": wish.ssh, "ssh_config": ssh_config, "scratch": wish.scratch}
+    first |= {"python": wish.python}
     value: dict[str, Any] = {key: item for key, item in first.items() if item is not None}
     text = _written(file, wish.name, value)[1]  # faults of what was typed, before anybody is asked
     site = survey(transport_of(validate(Config, load_yaml(text)).clusters[wish.name]))
@@ -115,8 +171,9 @@ def _refuse_impossible(configuration: Configuration, wish: Wish) -> None:
     if wish.ssh is not None and wish.scratch is None:
         hint = "add `--scratch DIR`, a folder there"
         raise InputError("a remote cluster needs a folder for the experiments", hint=hint)
-    if wish.ssh is None and wish.scratch is not None:
-        raise InputError("`--scratch` is for a remote cluster", hint="add `--ssh HOST`, or leave it out")
+    for option, value in (("--ssh-config", wish.ssh_config), ("--scratch", wish.scratch)):
+        if wish.ssh is None and value is not None:
+            raise InputError(f"`{option}` is for a remote cluster", hint="add `--ssh HOST`, or leave it out")
 
 
 def _taken(name: str, file: Path | None) -> InputError:
@@ -179,7 +236,6 @@ def _notes(site: Survey, partition: Partition | None, wish: Wish) -> Iterator[st
         yield f"partition {partition.name if partition else ''} has several kinds of GPUs: {', '.join(sorted(kinds))}"
     if wish.account is None and len(site.accounts) > 1:
         yield f"you have several accounts: {', '.join(site.accounts)}; without `account:` the default one pays"
-    if wish.account is not None and site.accounts and wish.account not in site.accounts:
-        yield f"`{wish.account}` is not one of your accounts: {', '.join(site.accounts)}"
+    yield from _foreign_account(site, wish.account)
     if wish.ssh is not None and wish.python is None:
         yield "no interpreter is named: add `python:`, the work environment's on the cluster"

@@ -24,7 +24,7 @@ from tuneloop.experiment.work import Check, Machine
 from tuneloop.jobs.executors.local import core_count, cpus_per_job, gpu_count, slots
 from tuneloop.loop.clusters import limits, where
 from tuneloop.loop.clusters import profiles as known
-from tuneloop.loop.proof import without_job
+from tuneloop.loop.proof import misnamed_checks, without_job
 from tuneloop.workers import Order, names
 from tuneloop.workers import load as load_worker
 from tuneloop.workers.bridge import Remote
@@ -129,6 +129,7 @@ def _profile(name: str, profile: Profile) -> Iterator[Check]:
     """Yield what can be told of a profile without a job."""
     if profile.executor == "slurm":
         yield Check("executor", True, f"slurm, {where(profile)}: {limits(profile)}")
+        yield from misnamed_checks(profile)
         yield from without_job(profile).checks
         yield Check("job", True, f"`tuneloop cluster check {name}` proves it by a job of seconds")
         return

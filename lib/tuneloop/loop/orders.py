@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tuneloop.documents.config import Configuration, Profile, load
-from tuneloop.documents.errors import MissingError, Problem
+from tuneloop.documents.errors import InputError, MissingError, Problem
 from tuneloop.documents.files import user_path
 from tuneloop.experiment.expand import Run
 from tuneloop.experiment.read import Experiment
@@ -17,6 +17,7 @@ from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.executors.local import cpus_per_job, gpu_count
 from tuneloop.jobs.facts import Attempt, Facts
 from tuneloop.jobs.slurm.site import site_of
+from tuneloop.loop.clusters import misnamed
 from tuneloop.loop.placement import LOCAL, clusters_of, named_at, outside
 from tuneloop.workers import Order
 from tuneloop.workers import load as load_worker
@@ -76,6 +77,7 @@ class Crew:
         """Return where jobs run, for whoever scaffolds them. Raises MissingError for a profile that lacks something."""
         cluster = cluster or self.cluster
         profile = self._profile(cluster)
+        self._refuse_misnamed(cluster, profile)
         scheduled = profile.executor == "slurm"
         return Machine(
             cluster=cluster,
@@ -114,6 +116,16 @@ class Crew:
             return self.configuration.profile(cluster)
         except MissingError as error:
             raise MissingError(_placed(self.experiment, named_at(self.experiment, cluster), error)) from None
+
+    def _refuse_misnamed(self, cluster: str, profile: Profile) -> None:
+        """Raise InputError for an interpreter of no worker: the one it was meant for would get another."""
+        at = named_at(self.experiment, cluster)
+        problems = [
+            self.experiment.problem(at, f"`clusters.{cluster}.python` names an unknown worker `{name}`", hint)
+            for name, hint in misnamed(profile).items()
+        ]
+        if problems:
+            raise InputError(problems)
 
     def _python_there(self, worker: str, cluster: str) -> str:
         python = self._profile(cluster).interpreter(worker)

@@ -13,18 +13,20 @@ from tuneloop.documents.files import user_path
 from tuneloop.documents.plain import plain
 from tuneloop.documents.profile import path_there
 from tuneloop.documents.shell import quote
-from tuneloop.experiment.work import Check
+from tuneloop.experiment.work import Check, Shape
 from tuneloop.jobs.slurm import probe
 from tuneloop.jobs.slurm.answers import QUEUE, QueueRow, parse_queue
 from tuneloop.jobs.slurm.pace import FLOOR_S
 from tuneloop.jobs.slurm.reasons import words
 from tuneloop.jobs.slurm.survey import last_line, survey
 from tuneloop.jobs.transport import Transport, transport_of
+from tuneloop.loop.clusters import misnamed, most_of, remarks
 from tuneloop.workers.wording import counted
 
 _TOOLS = ("sbatch", "squeue", "sinfo", "scancel", "scontrol", "flock", "timeout")
 _MISSING_TOOLS = 'for tool; do command -v "$tool" >/dev/null 2>&1 || echo "$tool"; done'
-_FOLDER = 'mkdir -p -- "$1" && cd -- "$1" && : >lock'
+_IS_FOLDER = '[ -d "$1" ]'
+_FOLDER = 'mkdir -- "$1" && cd -- "$1" && : >lock'
 _SUBMIT = 'cd -- "$1" && exec sbatch --parsable'
 _READ = 'cd -- "$1" && cat told 2>/dev/null || :'
 _TRY_LOCK = 'cd -- "$1" && ! flock -n lock true'
@@ -41,6 +43,7 @@ class Proof:
     checks: list[Check] = field(default_factory=list)
     missing: bool = False  # a tool or an answer, rather than a fault of the profile
     waits: str | None = None  # why the job has not begun
+    notes: list[str] = field(default_factory=list)  # what is no fault, and costs who does not know it
 
     @property
     def ok(self) -> bool:
@@ -73,12 +76,13 @@ def prove(configuration: Configuration, cluster: str, timeout: float) -> Proof:
     """
     profile = scheduled(configuration, cluster)
     proof = without_job(profile)
-    if not proof.ok:
+    proof.checks += misnamed_checks(profile)
+    if proof.missing:
         return proof
     transport = transport_of(profile)
     try:
-        _accepted(proof, transport, profile, cluster)
-        if proof.ok:
+        if _accepted(proof, transport, profile, cluster):
+            proof.notes += _notes(transport, profile)
             _run(proof, transport, profile, cluster, _place(configuration, profile), timeout)
     except UnreachableError as error:
         proof.checks += [Check("answer", False, item.message, item.hint) for item in error.problems]
@@ -125,18 +129,50 @@ def _tools(lacking: list[str], place: str, hint: str) -> Check:
     return Check("tools", True, f"the tools are there on {place}")
 
 
-def _accepted(proof: Proof, transport: Transport, profile: Profile, cluster: str) -> None:
-    """Ask sbatch whether it would take a job of this shape; that costs a number and nothing else."""
-    shape = probe.shape_of(profile, cluster)
-    what = counted(shape.cpus, "CPU") + (f" and {counted(shape.gpus, 'GPU')}" if shape.gpus else "")
-    text = probe.render(profile, cluster, [])
-    called = transport.call(["sbatch", "--test-only"], stdin=text)
+def misnamed_checks(profile: Profile) -> list[Check]:
+    """Return a fault for each name under `python` that no worker has: its interpreter would start nothing."""
+    faults = misnamed(profile).items()
+    return [Check("worker", False, f"`python` names an unknown worker `{name}`", hint) for name, hint in faults]
+
+
+def _accepted(proof: Proof, transport: Transport, profile: Profile, cluster: str) -> bool:
+    """Tell whether sbatch would take the tiny job; asked for the largest one, too. That costs numbers and no job."""
+    tiny, largest = probe.shape_of(profile, cluster), probe.largest_of(profile, cluster)
+    if not _takes(proof, transport, profile, tiny):
+        return False
+    if largest != tiny:
+        _takes(proof, transport, profile, largest)
+    return True
+
+
+def _takes(proof: Proof, transport: Transport, profile: Profile, shape: Shape) -> bool:
+    what = _shown(shape, profile)
+    called = transport.call(["sbatch", "--test-only"], stdin=probe.render(profile, shape.cluster, [], shape))
     if called.code == 0:
         proof.checks.append(Check("accepted", True, f"sbatch takes a job of {what}"))
-        return
+        return True
     said = last_line(called).removeprefix("sbatch: error: ").removeprefix("allocation failure: ")
     hint = _advice(said, transport, profile)
     proof.checks.append(Check("accepted", False, f"sbatch refuses a job of {what}: {said}", hint))
+    return False
+
+
+def _shown(shape: Shape, profile: Profile) -> str:
+    """Return what a job asks for, its memory only where the profile says it."""
+    parts = [
+        counted(shape.cpus, "CPU"),
+        *([counted(shape.gpus, "GPU")] if shape.gpus else []),
+        *([f"{profile.memory_mb:,} MB"] if profile.memory_mb else []),
+    ]
+    return " and ".join(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]} and {parts[2]}"
+
+
+def _notes(transport: Transport, profile: Profile) -> list[str]:
+    """Return what the site tells that the profile does not know. Accounting is a help: its silence is no fault."""
+    try:
+        return list(remarks(survey(transport), profile))
+    except TuneloopError as error:
+        return [f"not found out: {item.message}" for item in error.problems]
 
 
 def _advice(said: str, transport: Transport, profile: Profile) -> str:
@@ -152,7 +188,9 @@ def _advice(said: str, transport: Transport, profile: Profile) -> str:
         return "correct `qos:` of the profile; `sacctmgr show associations` lists yours"
     if "reservation" in low:
         return "correct `reservation:` of the profile; `scontrol show reservation` lists them"
-    return "compare `gpus`, `gpu_type`, `cpus`, `memory_mb` and `constraint` with what `sinfo -N -l` lists"
+    nodes = most_of(survey(transport), profile)
+    there = f"a node has at most {nodes}; " if nodes else ""
+    return f"{there}correct `gpus`, `gpu_type`, `cpus`, `memory_mb` or `constraint`; `sinfo -N -l` lists the nodes"
 
 
 def _place(configuration: Configuration, profile: Profile) -> str:
@@ -176,6 +214,11 @@ def _run(proof: Proof, transport: Transport, profile: Profile, cluster: str, fol
     if not interpreters:
         hint = "add `python:`, the work environment's interpreter there"
         proof.checks.append(Check("python", False, "the profile names no interpreter on the cluster", hint))
+    above = str(PurePosixPath(folder).parent)
+    if profile.ssh is not None and transport.call(["sh", "-c", _IS_FOLDER, "sh", above]).code != 0:
+        absent = f"there is no folder {profile.scratch} on {profile.ssh}"
+        proof.checks.append(Check("folder", False, absent, _making(profile)))
+        return
     made = transport.call(["sh", "-c", _FOLDER, "sh", folder])
     if made.code != 0:
         hint = f"choose a folder that can be written: {'`scratch:`' if profile.ssh else '`experiments.root`'}"
@@ -195,6 +238,14 @@ def _run(proof: Proof, transport: Transport, profile: Profile, cluster: str, fol
             proof.checks.append(_lock_reaches(transport, folder))
     finally:
         _clean(proof, transport, folder, job)
+
+
+def _making(profile: Profile) -> str:
+    """Return the line that makes a missing `scratch`, as a shell here takes it, and its shell there."""
+    scratch = path_there(profile.scratch or "")
+    config = ["-F", user_path(profile.ssh_config)] if profile.ssh_config else []
+    line = " ".join(quote(word) for word in ["ssh", *config, profile.ssh, f"mkdir -p -- {quote(scratch)}"])
+    return f"correct `scratch:` of the profile, or make it: {line}"
 
 
 def _waited(proof: Proof, transport: Transport, folder: str, job: str, timeout: float) -> str:

@@ -36,6 +36,7 @@ from tuneloop.loop.orders import Crew
 from tuneloop.loop.placement import collecting, link_inputs, refuse_out_of_reach
 
 ANALYSIS = "analysis"
+_MINUTES = 30  # for the report, which takes seconds to a few minutes, unless the site allows less
 _IGNORED = "*.pt\n*.safetensors\n.attempts/\n.tuneloop/runner.log\n.tuneloop/inputs/\n.tuneloop/fetched/\n*.lock\n"
 
 
@@ -208,7 +209,8 @@ def _collect(experiment: Experiment, crew: Crew, jobs: Sequence[JobSpec]) -> Sca
     """Return the last job of the graph: it waits for all others, however they end, and writes the report."""
     cluster = collecting(jobs, crew.cluster)
     layout, machine = experiment.layout, crew.machine(ANALYSIS, cluster)
-    shape = Shape(cluster, cpus=1, memory_mb=2048, minutes=30)
+    limit = crew.configuration.profile(cluster).limits.minutes
+    shape = Shape(cluster, cpus=1, memory_mb=2048, minutes=min(_MINUTES, limit or _MINUTES))
     all_digests = digest(sorted(job.digest for job in jobs))
     internal = layout.relative(layout.internal)
     text = render(

@@ -14,11 +14,13 @@ from tuneloop.experiment.work import Token
 from tuneloop.jobs.transport import Called, Transport
 
 _NOT_BEGUN = 73  # sbatch was not called
+_NO_FLOCK = 74  # nor could it be, without the lock
 # The id is printed whether or not it could be written down: from here on the job is in the queue.
 _SUBMIT = f"""\
 fail() {{ exit {_NOT_BEGUN}; }}
 cd -- "$1" || fail
 command exec 9>"$2.lock" || fail
+command -v flock >/dev/null || exit {_NO_FLOCK}
 flock 9 || fail
 [ ! -e "$2.refused" ] || {{ echo "submission $2 was given up" >&2; fail; }}
 if [ ! -s "$2.id" ]; then
@@ -90,6 +92,9 @@ def _fault(called: Called) -> FailedError | MissingError | UnreachableError:
     said = called.err.strip()
     if called.code == _NOT_BEGUN:
         return FailedError(Problem(_last(said)))
+    if called.code == _NO_FLOCK:
+        hint = "install the package `util-linux` where sbatch is, or correct PATH there"
+        return MissingError("no `flock`: nothing can be handed over exactly once", hint=hint)
     if called.code == _NO_PROGRAM:
         return MissingError(f"sbatch cannot be run: {_last(said)}", hint="type this where SLURM's commands are")
     if is_silent(said):

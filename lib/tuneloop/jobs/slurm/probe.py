@@ -1,6 +1,7 @@
 """A tiny job that says what a job of a profile finds on its node. Text in, text out; nothing is run here."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from tuneloop.documents.config import Profile
@@ -31,10 +32,15 @@ def shape_of(profile: Profile, cluster: str) -> Shape:
     return Shape(cluster, gpus=min(1, profile.gpus), cpus=profile.cpus, memory_mb=memory, minutes=minutes)
 
 
-def render(profile: Profile, cluster: str, interpreters: Sequence[str]) -> str:
+def largest_of(profile: Profile, cluster: str) -> Shape:
+    """Return what a job of the profile asks for that takes all GPUs of its node; nobody hands one over."""
+    return replace(shape_of(profile, cluster), gpus=profile.gpus)
+
+
+def render(profile: Profile, cluster: str, interpreters: Sequence[str], shape: Shape | None = None) -> str:
     """Return the script, which works in the folder where it is handed over. Raises InputError."""
     site = site_of(profile)
-    shape = shape_of(profile, cluster)
+    shape = shape or shape_of(profile, cluster)
     return (
         templates("tuneloop.jobs.slurm")
         .get_template("probe.slurm.j2")
