@@ -70,6 +70,13 @@ TABLE = [
         _FEWER_ROWS,
         evaluating=_FEWER_SAMPLES,
     ),
+    # What the site's own set-up says is its own matter.
+    Row(
+        r"the set-up of the cluster profile ended with exit code",
+        "the set-up of the cluster profile failed on its node: `source`, `modules` or `environment`",
+        "`tuneloop cluster check NAME` says why; correct the line of the profile, scaffold again, then"
+        " `tuneloop retry EXP --failed`",
+    ),
     Row(
         r"insufficient shared memory|killed by signal: Bus error|unable to (?:open|write to|mmap) .*shared memory",
         "the shared memory (/dev/shm) is full",
