@@ -34,6 +34,7 @@ from tuneloop.jobs.tables import refresh_status
 from tuneloop.loop.manifest import write_manifest
 from tuneloop.loop.orders import Crew
 from tuneloop.loop.placement import collecting, link_inputs, refuse_out_of_reach
+from tuneloop.loop.setups import setup_mark
 
 ANALYSIS = "analysis"
 _IGNORED = "*.pt\n*.safetensors\n.attempts/\n.tuneloop/runner.log\n.tuneloop/inputs/\n.tuneloop/fetched/\n*.lock\n"
@@ -166,14 +167,14 @@ def write_scaffold(plan: ScaffoldPlan, crew: Crew, replace: Sequence[str] = ()) 
     make_folder(layout.internal)
     write_text(layout.gitignore, _IGNORED, sync=False)
     link_inputs(layout, plan.inputs)
-    written = {name: _write_worker(plan, name, item) for name, item in plan.workers.items()}
+    written = {name: _write_worker(plan, crew, name, item) for name, item in plan.workers.items()}
     _record_runs(layout)
     write_manifest(plan.experiment, plan.versions)
     refresh_status(layout, read_board(plan.experiment, fleet))
     return written
 
 
-def _write_worker(plan: ScaffoldPlan, name: str, item: Scaffolded) -> int:
+def _write_worker(plan: ScaffoldPlan, crew: Crew, name: str, item: Scaffolded) -> int:
     layout = plan.experiment.layout
     log = EventLog(layout.folder, f"scaffold-{name}" if name != ANALYSIS else "scaffold-experiment")
     changed = 0
@@ -184,10 +185,13 @@ def _write_worker(plan: ScaffoldPlan, name: str, item: Scaffolded) -> int:
     stamps = Stamps(plan.experiment.design)
     runs = {run.name: run for run in plan.experiment.runs}
     stored = {str(job.key): stamps.of(runs[job.run], job.key) for job in item.jobs if job.run in runs}
+    setups = {str(job.key): setup_mark(crew.configuration.profile(job.shape.cluster), job) for job in item.jobs}
     if plan.runs is not None and (before := read_jobs(layout).get(name)) is not None:
         left = {str(job.key) for job in item.jobs if job.run not in plan.runs}
         stored |= {key: stamp for key, stamp in before.stamps.items() if key in left}
-    write_jobs(layout, name, Stored(item.jobs, stored))
+        setups = {key: mark for key, mark in setups.items() if key not in left}
+        setups |= {key: mark for key, mark in before.setups.items() if key in left}
+    write_jobs(layout, name, Stored(item.jobs, stored, setups))
     log.event(f"{len(item.jobs)} jobs, {len(item.files)} files, {changed} written")
     return changed
 

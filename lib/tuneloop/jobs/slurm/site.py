@@ -24,4 +24,5 @@ def site_of(profile: Profile) -> Site:
         gpu_type=profile.gpu_type,
         setup=tuple(setup),
         memory_mb=profile.memory_mb,
+        minutes=profile.limits.minutes,
     )
