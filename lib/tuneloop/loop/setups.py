@@ -20,7 +20,7 @@ _KEYS = "`source`, `modules`, `environment`, `python`, `cpus`, `gpus` or `limits
 
 def setup_mark(profile: Profile, job: JobSpec) -> str:
     """Return the fingerprint of what a profile puts into the script of a job; no part of what decides its result."""
-    own = [profile.source, profile.modules, profile.environment, profile.interpreter(job.worker)]
+    own: list[object] = [profile.source, profile.modules, profile.environment, profile.interpreter(job.worker)]
     if profile.executor == "slurm":
         limit = profile.limits.minutes
         own += [profile.cpus, min(1, profile.gpus), limit if job.shape.minutes == limit else None]
