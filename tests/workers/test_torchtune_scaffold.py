@@ -482,6 +482,21 @@ def test_the_set_up_and_the_interpreter_decide_no_result(tmp_path: Path) -> None
     assert {Path(path).suffix for path in changed} == {".slurm"}
 
 
+@pytest.mark.parametrize(("resumes", "asked"), [(1, 1), (0, 15)])
+def test_a_training_over_the_site_s_limit_asks_for_it_where_it_may_go_on_later(
+    resumes: int, asked: int, tmp_path: Path
+) -> None:
+    order = case.order(tmp_path, policy={"resumes": resumes}, **controls(epochs=4))
+    first = worker.scaffold(order).jobs[0]
+    # Measured at a minute and a half, in four epochs.
+    seen = {str(first.key): Usage(90.0, 90.0, 100.0)}
+    order = replace(order, seen=seen, machine=replace(order.machine, site=Site(minutes=1)))
+    result = worker.scaffold(order)
+    assert result.jobs[0].shape.minutes == asked
+    script = next(file.text for file in result.files if file.path.endswith("finetune.slurm"))
+    assert f"#SBATCH --time=0-00:{asked:02d}:00\n" in script
+
+
 def test_the_digest_follows_what_decides_the_result(tmp_path: Path) -> None:
     def digest(folder: str, **changes: Any) -> str:
         return worker.scaffold(case.order(tmp_path / folder, **changes)).jobs[0].digest

@@ -55,13 +55,14 @@ TABLE = [
     Row(
         r"no epoch fits into the time limit",
         "its time limit is too short for one epoch, and training resumes after whole epochs",
-        "raise `limits.minutes` of the cluster profile where that is what cuts it, give it a faster machine, or divide"
-        " the data of an epoch: fewer samples and more `epochs`",
+        "raise `limits.minutes` of the cluster profile where that is what cuts it and scaffold again, give it a faster"
+        " machine, or divide the data of an epoch: fewer samples and more `epochs`",
     ),
     Row(
         r"DUE TO TIME LIMIT|the time limit (?:ended it|was reached)",
         "the time limit ended it",
-        "train fewer `epochs`, set `max_steps`, or submit it with a longer `--time`",
+        "`tuneloop retry EXP --failed` goes on after the last whole epoch, and more `policy.resumes` let it go on by"
+        " itself; or train fewer `epochs`, or set `max_steps`",
         evaluating="set `limit` of the evaluation, or submit it with a longer `--time`",
     ),
     Row(

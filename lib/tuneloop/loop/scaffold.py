@@ -22,6 +22,7 @@ from tuneloop.experiment.identity import digest
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.script import Script, render
+from tuneloop.experiment.shapes import within
 from tuneloop.experiment.stamp import Stamps
 from tuneloop.experiment.store import Stored, all_specs, read_jobs, write_jobs
 from tuneloop.experiment.work import COLLECT, Estimate, File, JobSpec, Need, Scaffolded, Setting, Shape, evaluation_of
@@ -37,6 +38,7 @@ from tuneloop.loop.placement import collecting, link_inputs, refuse_out_of_reach
 from tuneloop.loop.setups import setup_mark
 
 ANALYSIS = "analysis"
+_COLLECT_S = 10.0  # what collecting is expected to take
 _IGNORED = "*.pt\n*.safetensors\n.attempts/\n.tuneloop/runner.log\n.tuneloop/inputs/\n.tuneloop/fetched/\n*.lock\n"
 
 
@@ -212,7 +214,7 @@ def _collect(experiment: Experiment, crew: Crew, jobs: Sequence[JobSpec]) -> Sca
     """Return the last job of the graph: it waits for all others, however they end, and writes the report."""
     cluster = collecting(jobs, crew.cluster)
     layout, machine = experiment.layout, crew.machine(ANALYSIS, cluster)
-    shape = Shape(cluster, cpus=1, memory_mb=2048, minutes=30)
+    shape = Shape(cluster, cpus=1, memory_mb=2048, minutes=within(machine, 30, _COLLECT_S))
     all_digests = digest(sorted(job.digest for job in jobs))
     internal = layout.relative(layout.internal)
     text = render(
@@ -240,7 +242,7 @@ def _collect(experiment: Experiment, crew: Crew, jobs: Sequence[JobSpec]) -> Sca
         digest=all_digests,
         shape=shape,
         resumable=False,
-        seconds=10.0,
+        seconds=_COLLECT_S,
         log=f"{internal}/slurm-*.out",
     )
     return Scaffolded(files=(File(job.script, text, executable=True),), jobs=(job,))
