@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneloop.documents.errors import InputError
-from tuneloop.documents.shell import checked_name, quote
+from tuneloop.documents.shell import checked_name, quote, quote_at_home
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"])), min_size=1, max_size=20))
@@ -25,6 +25,19 @@ def test_bash_gives_every_value_back(values: list[str]) -> None:
 def test_hostile_value_is_one_word(value: str) -> None:
     done = subprocess.run(["bash", "-c", f"printf %s {quote(value)}"], capture_output=True, text=True, check=True)
     assert done.stdout == value
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
+@settings(max_examples=60)
+def test_a_leading_home_is_put_in_and_all_behind_it_is_one_word(rest: str) -> None:
+    words = " ".join(quote_at_home(value) for value in (f"~/{rest}", rest))
+    done = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {words}"], capture_output=True, check=True, env={"HOME": "/h $x"}
+    )
+    assert done.stdout.decode().split("\0")[:-1] == [
+        f"/h $x/{rest}",
+        rest.replace("~/", "/h $x/", rest.startswith("~/")),
+    ]
 
 
 @pytest.mark.parametrize("value", [3, 2.5, True])

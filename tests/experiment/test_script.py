@@ -11,7 +11,7 @@ import pytest
 
 from tuneloop.documents.errors import InputError
 from tuneloop.experiment.script import Script, render, slurm_time
-from tuneloop.experiment.work import JobKey, Machine, Shape
+from tuneloop.experiment.work import JobKey, Machine, Shape, Site
 
 GOLDEN = Path(__file__).parent / "golden"
 PYTHON = "/opt/work env/bin/python"
@@ -40,7 +40,9 @@ EVALUATION = replace(
     up="..",
 )
 NODES = replace(TRAINING, shape=replace(TRAINING.shape, nodes=2))
-CASES = {"training": TRAINING, "evaluation": EVALUATION, "nodes": NODES}
+SITE = Site(setup=("source -- ~/'my site.sh'", "module load cuda/12", "export HF_HOME=~/hf"))
+SET_UP = replace(TRAINING, machine=replace(TRAINING.machine, site=SITE))
+CASES = {"training": TRAINING, "evaluation": EVALUATION, "nodes": NODES, "set_up": SET_UP}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -109,6 +111,62 @@ def test_a_job_of_several_nodes_does_not_begin_on_one(tmp_path: Path, hello: Scr
 def test_unset_variable_ends_the_script(tmp_path: Path, hello: Script) -> None:
     assert run_script(tmp_path, replace(hello, steps=("echo $NOT_SET", "touch not-reached"))).returncode != 0
     assert not (tmp_path / "not-reached").exists()
+
+
+def with_set_up(script: Script, folder: Path, *files: str, more: tuple[str, ...] = ()) -> Script:
+    """Return the script behind a set-up that reads shell files of these texts, then does more."""
+    lines = []
+    for number, text in enumerate(files):
+        (folder / f"site{number}.sh").write_text(text)
+        lines.append(f"source -- {folder}/site{number}.sh")
+    return replace(script, machine=replace(script.machine, site=Site(setup=(*lines, *more))))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["grep -q zzz /dev/null\nfalse | true\n: $NOT_SET\n:\n", "set -euo pipefail\n", "true\n"],
+    ids=["failures within", "options of its own", "nothing"],
+)
+def test_what_a_file_of_the_site_does_within_ends_no_job(text: str, tmp_path: Path, hello: Script) -> None:
+    later = "grep -q zzz /dev/null\n: $NOT_SET\nexport WORDS=site\n"  # options of the first file do not reach it
+    done = run_script(tmp_path, replace(with_set_up(hello, tmp_path, text, later), environment={}))
+    assert done.returncode == 0, done.stderr
+    (log,) = tmp_path.glob("slurm-*.out")
+    assert log.read_text().startswith("hi site\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("false\n", 1), ("return 7\n", 7), ("exit 7\n", 7), ("exit 0\n", 1)],
+    ids=["its last line failed", "it returned", "it ended the shell", "it ended the shell and said all is well"],
+)
+def test_a_line_of_the_set_up_that_fails_ends_the_job_in_words(
+    text: str, code: int, tmp_path: Path, hello: Script
+) -> None:
+    done = run_script(tmp_path, with_set_up(hello, tmp_path, "true\n", text))
+    assert done.returncode == code
+    assert done.stderr.startswith("the set-up of the cluster profile ended with exit code ")
+    assert done.stderr.endswith(f"in: source -- {tmp_path}/site1.sh\n")
+    assert not (tmp_path / ".attempts").exists(), "an attempt was claimed"
+
+
+def test_a_module_that_is_not_there_ends_the_job_with_its_own_words(tmp_path: Path, hello: Script) -> None:
+    brings = "module() { echo \"Unable to locate a modulefile for '$2'\" >&2; return 1; }\n"
+    done = run_script(tmp_path, with_set_up(hello, tmp_path, brings, more=("module load cuda",)))
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "Unable to locate a modulefile for 'cuda'",
+        "the set-up of the cluster profile ended with exit code 1 in: module load cuda",
+    ]
+
+
+def test_steps_behind_a_set_up_are_as_strict_as_without(tmp_path: Path, hello: Script) -> None:
+    for number, step in enumerate(("false | true", "echo $NOT_SET", "(exit 3)")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        script = with_set_up(replace(hello, steps=(step, "touch not-reached")), folder, "set +euo pipefail\n")
+        assert run_script(folder, script).returncode != 0
+        assert not (folder / "not-reached").exists()
 
 
 def test_control_character_enters_no_script() -> None:

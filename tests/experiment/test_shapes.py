@@ -3,10 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneloop.experiment.shapes import shape_of
-from tuneloop.experiment.work import Estimate, Machine, Shape
+from tuneloop.experiment.shapes import shape_of, within
+from tuneloop.experiment.work import Estimate, Machine, Shape, Site
 
 MACHINE = Machine("here", gpus=1, cpus=4, python="python")
+DAY = Machine("here", gpus=1, cpus=4, python="python", site=Site(minutes=1440))
 
 
 def asked(memory_mb: int, seconds: float) -> Shape:
@@ -43,3 +44,31 @@ def test_the_rest_is_the_machine_s_unless_the_job_knows_better() -> None:
     cost = Estimate(60, 1000, 0.0)
     assert shape_of(cost, MACHINE) == Shape("here", 1, 1, 4, 1280, 15)
     assert shape_of(cost, MACHINE, nodes=2, gpus=8) == Shape("here", 2, 8, 4, 1280, 15)
+
+
+def of_hours(hours: float, resumes_after: float | None = None) -> int:
+    """Return the minutes that a job asks for where a day is the most."""
+    after = None if resumes_after is None else resumes_after * 3600
+    return shape_of(Estimate(hours * 3600, 1000, 0.0), DAY, resumes_after=after).minutes
+
+
+def test_what_fits_by_its_estimate_asks_for_the_site_s_limit_at_most() -> None:
+    assert [of_hours(hours) for hours in (1, 5.9, 6, 6.1, 7, 24)] == [240, 1440, 1440, 1440, 1440, 1440]
+
+
+def test_what_goes_on_later_gets_the_limit_where_an_epoch_fits() -> None:
+    assert of_hours(100, resumes_after=10) == 1440
+    assert of_hours(100, resumes_after=24) == 1440
+    assert of_hours(1, resumes_after=0.1) == 240
+    assert of_hours(100, resumes_after=25) > 1440
+
+
+def test_what_must_be_done_at_once_and_does_not_fit_asks_for_what_it_needs() -> None:
+    assert of_hours(25) > 1440
+
+
+@given(st.floats(0, 1e6), st.integers(1, 10_000))
+def test_a_limit_never_makes_a_job_ask_for_less_than_it_is_expected_to_take(seconds: float, limit: int) -> None:
+    minutes = within(Machine("here", 0, 1, "python", Site(minutes=limit)), asked(1, seconds).minutes, seconds)
+    assert minutes * 60 >= seconds
+    assert minutes <= max(asked(1, seconds).minutes, limit)

@@ -125,6 +125,11 @@ OWN_WORDS = {
             "its time limit is too short for one epoch, and training resumes after whole epochs"
         ),
     },
+    "experiment/templates/job.slurm.j2": {
+        "the set-up of the cluster profile ended with exit code $code in: $step": (
+            "the set-up of the cluster profile failed on its node: `source`, `modules` or `environment`"
+        ),
+    },
     "jobs/state.py": {"the time limit ended it": "the time limit ended it"},
     "jobs/slurm/answers.py": {"the time limit was reached": "the time limit ended it"},
 }

@@ -21,7 +21,14 @@ from places import fill
 from tuneloop.documents.config import Profile
 from tuneloop.experiment.design import DataEntry, Design, Evaluation
 from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.script import directives
+from tuneloop.experiment.work import JobSpec, Shape, Site, Token, train_key
+from tuneloop.jobs.board import Board
 from tuneloop.jobs.causes import TABLE, Evidence, likely_cause
+from tuneloop.jobs.facts import Attempt
+from tuneloop.jobs.failures import Failure, failures
+from tuneloop.jobs.native import Native
+from tuneloop.jobs.state import Intent, JobStatus
 from tuneloop.workers.torchtune.fields import FIELDS
 
 ROOT = Path(__file__).parents[2]
@@ -222,6 +229,11 @@ def test_an_evaluation_has_its_own_repair() -> None:
         (Evidence("killed", code=137), "something killed it: a person, or the kernel when memory ran out"),
         (Evidence("", code=137, peak_mb=100, memory_mb=8000), "something killed it"),
         (Evidence("", code=137, peak_mb=4096, memory_mb=8192), "the kernel killed it, most likely: out of memory"),
+        (Evidence("", code=137, peak_mb=6500, memory_mb=8192, own_memory=True), "something killed it"),
+        (
+            Evidence("", code=137, peak_mb=8090, memory_mb=8192, own_memory=True),
+            "the kernel killed it, most likely: out of memory (it held 7.9 of 8.0 GiB)",
+        ),
         (Evidence("FileNotFoundError: a retry that went well", code=137), "something killed it"),
         (Evidence(recorded.TIME_LIMIT, code=143), "the time limit ended it"),
         (Evidence("the time limit ended it", code=143), "the time limit ended it"),
@@ -249,6 +261,53 @@ def test_repairs_name_fields_of_the_design() -> None:
     fields = [code for code in named if re.match(r"[a-z_]+(?:[:.]|$)", code)]
     assert len(fields) > 20
     assert [code for code in fields if re.split("[:.]", code)[0] not in known | {"evaluations", "system"}] == []
+
+
+def killed(
+    folder: Path, peak_mb: float, shape_mb: int = 8192, asked_mb: int | None = None, cluster: str | None = "site"
+) -> Failure:
+    """Return what is told of a training that SIGKILL ended at this peak, on a scheduler or (None) on this machine."""
+    layout, key, token = Layout(folder), train_key("a"), Token("0123456789")
+    attempt = folder / "a" / ".attempts" / "train" / f"{token}.0"
+    attempt.mkdir(parents=True)
+    (attempt / "usage.json").write_text(json.dumps({"wall_s": 1, "cpu_s": 1, "peak_memory_mb": peak_mb}))
+    if asked_mb is not None:
+        layout.submissions.mkdir(parents=True)
+        lines = directives("train", Shape("site", memory_mb=shape_mb), Site(memory_mb=asked_mb))
+        text = "".join(f"#SBATCH {line}\n" for line in lines)
+        (layout.submissions / f"{token}.slurm").write_text(f"#!/bin/sh\n{text}")
+    spec = JobSpec(
+        key, "echo", "a", "s", "a/.attempts/train", (), (), "d",
+        Shape(cluster or "local", memory_mb=shape_mb), resumable=True, seconds=1, log="a/slurm-*.out",
+    )  # fmt: skip
+    last = Attempt(attempt, token, 0, "1", "d", "", 1, None, None, alive=False, code=137)
+    native = Native(cluster or "local", "7")
+    status = JobStatus(key, "failed", "exit code 137", token, attempts=(last,), native=native)
+    scheduled = frozenset() if cluster is None else frozenset({cluster})
+    board = Board([spec], {key: status}, Intent(), frozenset(), frozenset(), {}, scheduled)
+    (found,) = failures(layout, board)
+    return found
+
+
+@pytest.mark.parametrize("here_gb", [4, 512])
+def test_a_job_of_a_cluster_is_judged_by_its_own_memory(
+    here_gb: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"SC_PHYS_PAGES": here_gb * 2**18, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
+    assert killed(tmp_path / "full", peak_mb=8090).out_of_memory
+    assert not killed(tmp_path / "usual", peak_mb=6500).out_of_memory
+    # What the profile asked for counts, not what was estimated.
+    assert killed(tmp_path / "asked less", peak_mb=4000, asked_mb=4096).out_of_memory
+    assert not killed(tmp_path / "asked more", peak_mb=8090, asked_mb=65536).out_of_memory
+
+
+def test_a_job_of_this_machine_is_judged_by_the_machine_s_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 8 * 2**18, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert killed(tmp_path / "much", peak_mb=4000, shape_mb=1 << 20, cluster=None).out_of_memory
+    assert not killed(tmp_path / "little", peak_mb=1000, shape_mb=1000, cluster=None).out_of_memory
 
 
 # Failures of real jobs reach whoever asks.

@@ -1,5 +1,6 @@
 """What fits into a site's queue goes in whole chains; what jobs cost is hours times prices; limits are told first."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,14 @@ from hypothesis import strategies as st
 
 from lab import as_json, cli, make_echo
 from tuneloop.documents.config import Config, Configuration
+from tuneloop.documents.errors import InputError
 from tuneloop.documents.profile import Limits, Prices, Profile
+from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import read_experiment
+from tuneloop.experiment.store import all_specs, read_jobs
 from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, Shape, eval_key, train_key
 from tuneloop.loop.costs import costs
-from tuneloop.loop.fitting import fitting, limits_of
+from tuneloop.loop.fitting import fitting, limits_of, refuse_unfit
 from tuneloop.loop.orders import Crew
 from tuneloop.loop.scaffold import plan_scaffold
 
@@ -108,12 +112,53 @@ def configure(root: Path, limits: str, prices: str = "{}") -> None:
 
 
 @pytest.mark.slow
-def test_a_time_limit_over_the_sites_is_refused_before_anything_is_handed_over(folder: Path) -> None:
+def test_what_asks_for_more_time_than_the_site_gives_is_refused_and_scaffolding_fits_it(folder: Path) -> None:
     configure(folder.parent, "{minutes: 1}")
     done = cli("run-experiment", folder, "--dry-run", check=False)
     assert done.returncode == 2
-    assert "minutes, and `site` allows 1" in done.stderr
+    assert "asks for 30 minutes, and `site` allows 1" in done.stderr
     assert "experiment_summary.md:" in done.stderr
+    assert f"hint: `tuneloop scaffold-experiment {folder}` fits what jobs ask for to the limit" in done.stderr
+    cli("scaffold-experiment", folder)
+    assert as_json("run-experiment", folder, "--dry-run")["jobs"]
+    shapes = [job.shape.minutes for job in all_specs(read_jobs(Layout(folder)))]
+    assert set(shapes) == {1}
+    scripts = [folder / "lr1e-3" / "finetune.slurm", Layout(folder).collect_script]
+    assert all("#SBATCH --time=0-00:01:00\n" in script.read_text() for script in scripts)
+    configure(folder.parent, "{minutes: 60}")  # what it cut asks for more again
+    raised = cli("run-experiment", folder, "--dry-run", check=False)
+    assert (raised.returncode, "the profile `site` has changed since" in raised.stderr) == (2, True)
+    configure(folder.parent, "{}")
+    cli("scaffold-experiment", folder)
+
+
+@pytest.mark.parametrize(
+    ("resumes", "epochs", "resumable", "refused"),
+    [
+        (3, 4, True, None),
+        (0, 4, True, "train/a is expected to take 240 minutes, and `site` allows 60"),
+        (3, 3, True, "an epoch of train/a is expected to take 80 minutes, and `site` allows 60"),
+        (3, 4, False, "train/a is expected to take 240 minutes, and `site` allows 60"),
+    ],
+    ids=["it goes on later", "it may not", "an epoch is too long", "it cannot"],
+)
+def test_a_job_longer_than_the_limit_goes_where_it_can_go_on_later(
+    resumes: int, epochs: int, resumable: bool, refused: str | None, tmp_path: Path
+) -> None:
+    configure(tmp_path, "{}")
+    folder = make_echo(tmp_path / "exp", rest=f"cluster: site\npolicy: {{resumes: {resumes}}}\n", scaffold=False)
+    made = tuple(f"checkpoint:a/e{epoch}" for epoch in range(epochs))
+    long = replace(
+        job(train_key("a"), shape=Shape("site", minutes=60)), seconds=4 * 3600.0, makes=made, resumable=resumable
+    )
+    profiles = {"site": Profile(executor="slurm", limits=Limits(minutes=60))}
+    configuration = Configuration(Config(clusters=profiles), (), Path())
+    if refused is None:
+        refuse_unfit(read_experiment(folder), [long], configuration)
+        return
+    with pytest.raises(InputError) as error:
+        refuse_unfit(read_experiment(folder), [long], configuration)
+    assert error.value.problems[0].message == refused
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ clusters:
   interpreter: {{executor: slurm, cpus: 1, python: /nowhere/python}}
   modules: {{executor: slurm, cpus: 1, modules: [cuda/12]}}
   source: {{executor: slurm, cpus: 1, source: [{source}/absent.sh]}}
+  silent: {{executor: slurm, cpus: 1, source: [{source}/silent.sh]}}
   leaves: {{executor: slurm, cpus: 1, source: [{source}/leaves.sh]}}
   many: {{executor: slurm, cpus: 1, gpus: 5}}
   worker: {{executor: slurm, cpus: 1, python: {{torchtunes: /nowhere/python, analysis: {python}}}}}
@@ -65,7 +66,8 @@ def end(process: subprocess.Popen[str]) -> Told:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with the profiles."""
     folder, source = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("site's own")
-    (source / "fine.sh").write_text('echo "welcome to the site"\n')
+    (source / "fine.sh").write_text('grep -q zzz /dev/null\necho "welcome to the site"\n')
+    (source / "silent.sh").write_text("grep -q zzz /dev/null\n")
     (source / "leaves.sh").write_text("exit 0\n")
     (source / "dies.sh").write_text("kill -9 $$\n")
     (folder / "tuneloop.yaml").write_text(PROFILES.format(source=json.dumps(str(source))[1:-1], python=sys.executable))
@@ -98,6 +100,7 @@ def test_a_good_profile_is_proved(told: dict[str, Told]) -> None:
         ("interpreter", "python", "No such file", "correct `python:` of the profile"),
         ("modules", "setup", "command not found", "under `source:`"),
         ("source", "setup", "No such file", "correct `source:` of the profile"),
+        ("silent", "setup", "silent.sh'` failed: exit code 1", "correct `source:` of the profile"),
         ("leaves", "end", "it ended while it did: source ", None),
         ("many", "accepted", "sbatch refuses a job of 1 CPU and 5 GPUs: ", "a node has at most 2 GPUs, 8 CPUs and "),
         ("worker", "worker", "`python` names an unknown worker `torchtunes`", "did you mean `torchtune`?"),

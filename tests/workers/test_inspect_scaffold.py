@@ -2,13 +2,14 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inspect_support import BASE, HEAD, make_experiment, order_of, training_job
 
-from tuneloop.experiment.work import JobKey, Scaffolded, Usage
+from tuneloop.experiment.work import JobKey, Scaffolded, Site, Usage
 from tuneloop.workers import Order
 from tuneloop.workers.inspect import worker
 
@@ -165,6 +166,12 @@ def test_an_eval_only_folder_needs_no_job(tmp_path: Path) -> None:
     assert job.needs == ()
     model = request(result, "given/eval/cap_base.json")["model"]
     assert (model["path"], model["chat_template"]) == (str(BASE), None)
+
+
+def test_the_set_up_and_the_interpreter_decide_no_result(tmp_path: Path) -> None:
+    order = order_of(make_experiment(tmp_path))
+    machine = replace(order.machine, site=Site(setup=("module load cuda",)), python="/other/bin/python")
+    assert digests(replace(order, machine=machine)) == digests(order)
 
 
 def digests(order: Order) -> dict[str, str]:

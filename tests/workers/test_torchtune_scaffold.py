@@ -16,7 +16,7 @@ from torchtune import config as torchtune_config
 
 import torchtune_case as case
 from tuneloop.documents.yamltext import load_yaml
-from tuneloop.experiment.work import Fault, Machine, Usage
+from tuneloop.experiment.work import Fault, Machine, Site, Usage
 from tuneloop.workers.torchtune import worker
 
 TRAIN = case.head()["data"][0]
@@ -470,6 +470,31 @@ def test_a_gpu_changes_device_and_dtype(tmp_path: Path) -> None:
     assert (config["device"], config["dtype"], config["log_peak_memory_stats"]) == ("cuda", "bf16", True)
     assert done.jobs[0].shape.gpus == 1
     assert "OMP_NUM_THREADS" not in (tmp_path / "lr3e-3" / "finetune.slurm").read_text()
+
+
+def test_the_set_up_and_the_interpreter_decide_no_result(tmp_path: Path) -> None:
+    order = case.order(tmp_path)
+    site = Site(setup=("module load cuda",), memory_mb=9000, minutes=1)
+    other = replace(order, machine=replace(order.machine, site=site, python="/other/bin/python"))
+    before, after = worker.scaffold(order), worker.scaffold(other)
+    assert [job.digest for job in after.jobs] == [job.digest for job in before.jobs]
+    changed = [old.path for old, new in zip(before.files, after.files, strict=True) if old != new]
+    assert {Path(path).suffix for path in changed} == {".slurm"}
+
+
+@pytest.mark.parametrize(("resumes", "asked"), [(1, 1), (0, 15)])
+def test_a_training_over_the_site_s_limit_asks_for_it_where_it_may_go_on_later(
+    resumes: int, asked: int, tmp_path: Path
+) -> None:
+    order = case.order(tmp_path, policy={"resumes": resumes}, **controls(epochs=4))
+    first = worker.scaffold(order).jobs[0]
+    # Measured at a minute and a half, in four epochs.
+    seen = {str(first.key): Usage(90.0, 90.0, 100.0)}
+    order = replace(order, seen=seen, machine=replace(order.machine, site=Site(minutes=1)))
+    result = worker.scaffold(order)
+    assert result.jobs[0].shape.minutes == asked
+    script = next(file.text for file in result.files if file.path.endswith("finetune.slurm"))
+    assert f"#SBATCH --time=0-00:{asked:02d}:00\n" in script
 
 
 def test_the_digest_follows_what_decides_the_result(tmp_path: Path) -> None:

@@ -37,3 +37,12 @@ def quote(value: object) -> str:
     if any(unicodedata.category(letter) == "Cc" for letter in text):
         raise InputError(f"a control character in {text!r} cannot enter a script", hint="take it out of the design")
     return shlex.quote(text)
+
+
+def quote_at_home(value: object) -> str:
+    """Return `value` as one word of bash, in which a leading `~/` is the home of whoever runs the script.
+
+    Raises InputError for control characters.
+    """
+    text = str(value)
+    return f"~/{quote(text.removeprefix('~/'))}" if text.startswith("~/") else quote(text)

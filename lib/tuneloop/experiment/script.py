@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 
 from tuneloop.documents.errors import InputError
 from tuneloop.documents.shell import quote
@@ -83,9 +83,12 @@ def _template() -> Template:
 
 
 def templates(package: str) -> Environment:
-    """Return the script templates of a package; `q` quotes a value, and an unknown name is an error."""
+    """Return the script templates of a package, and `setup.j2`, which all share.
+
+    `q` quotes a value, and an unknown name is an error.
+    """
     environment = Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("tuneloop.experiment")]),
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701  (what is written is shell, and `q` quotes it)
         keep_trailing_newline=True,

@@ -11,16 +11,30 @@ _LEAST_MB = 256
 _LEAST_MINUTES = 15
 
 
-def shape_of(cost: Estimate, machine: Machine, *, nodes: int = 1, gpus: int | None = None) -> Shape:
-    """Return what to ask for; `gpus` in each node, where it is not the machine's own number."""
+def shape_of(
+    cost: Estimate, machine: Machine, *, nodes: int = 1, gpus: int | None = None, resumes_after: float | None = None
+) -> Shape:
+    """Return what to ask for; `gpus` in each node, where it is not the machine's own number.
+
+    `resumes_after` are the seconds of what a job must do at once to go on in a later one; None: all of it.
+    """
     return Shape(
         machine.cluster,
         nodes=nodes,
         gpus=machine.gpus if gpus is None else gpus,
         cpus=machine.cpus,
         memory_mb=_memory(cost.memory_mb * _MEMORY_ROOM),
-        minutes=_minutes(cost.seconds * _TIME_ROOM / 60),
+        minutes=within(machine, _minutes(cost.seconds * _TIME_ROOM / 60), resumes_after or cost.seconds),
     )
+
+
+def within(machine: Machine, minutes: int, at_once: float) -> int:
+    """Return minutes to ask for: the site's limit where they are more and `at_once`, in seconds, fits into it.
+
+    What does not fit asks for as much as it wants, and is refused when it is handed over.
+    """
+    limit = machine.site.minutes
+    return limit if limit is not None and limit < minutes and at_once <= limit * 60 else minutes
 
 
 def _memory(wanted: float) -> int:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tuneloop.documents.errors import InputError, Problem
 from tuneloop.documents.files import write_text
@@ -18,10 +18,16 @@ class Stored:
 
     jobs: tuple[JobSpec, ...]
     stamps: Mapping[str, str]  # by job key
+    setups: Mapping[str, str] = field(default_factory=dict)  # likewise: of what the cluster profile put into its script
 
 
 def write_jobs(layout: Layout, worker: str, stored: Stored) -> bool:
-    value = {"schema": _SCHEMA, "stamps": dict(stored.stamps), "jobs": [to_json(job) for job in stored.jobs]}
+    value = {
+        "schema": _SCHEMA,
+        "stamps": dict(stored.stamps),
+        "setups": dict(stored.setups),
+        "jobs": [to_json(job) for job in stored.jobs],
+    }
     return write_text(layout.jobs / f"{worker}.json", json.dumps(value, indent=0) + "\n")
 
 
@@ -32,7 +38,8 @@ def read_jobs(layout: Layout) -> dict[str, Stored]:
         for path in sorted(layout.jobs.glob("*.json")):
             try:
                 value = json.loads(path.read_bytes())
-                found[path.stem] = Stored(tuple(_job(item) for item in value["jobs"]), value["stamps"])
+                jobs = tuple(_job(item) for item in value["jobs"])
+                found[path.stem] = Stored(jobs, value["stamps"], value.get("setups", {}))
             except (ValueError, KeyError, TypeError):
                 hint = "delete it and scaffold again; results are kept"
                 raise InputError(Problem("not a list of jobs", path, hint=hint)) from None

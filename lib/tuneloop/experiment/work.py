@@ -178,6 +178,7 @@ class Site:
     gpu_type: str | None = None
     setup: tuple[str, ...] = ()  # shell lines, their values already quoted
     memory_mb: int | None = None  # in each node; None: as estimated
+    minutes: int | None = None  # the longest time limit; None: any
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ _FEWER_SAMPLES = (
     "give the evaluation `generation: {max_connections: 4}`: fewer samples at once, and the same answers; or run fewer"
     " jobs at once with `slots:` of the cluster profile"
 )
-_SHARE = 4  # the local executor runs up to four jobs at once: one that holds a quarter may fill the memory
+_SHARE = 1 / 4  # the local executor runs up to four jobs at once: one that holds a quarter may fill the memory
+_OWN_SHARE = 9 / 10  # of what a scheduler gave it; as estimated, a job fills up to four fifths of that and lives
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class Evidence:
     evaluates: bool = False
     code: int | None = 1  # 128 + n for signal n; None where nobody was left to write it
     nonfinite: bool = False  # the last line of its metrics is not a number
-    peak_mb: float | None = None  # the largest resident memory of one of its processes
-    memory_mb: float | None = None  # of the machine
+    peak_mb: float | None = None  # of all its processes together
+    memory_mb: float | None = None  # of the machine, or what a scheduler gave it
+    own_memory: bool = False  # that is the job's alone
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,14 @@ TABLE = [
     Row(
         r"no epoch fits into the time limit",
         "its time limit is too short for one epoch, and training resumes after whole epochs",
-        "raise `limits.minutes` of the cluster profile where that is what cuts it, give it a faster machine, or divide"
-        " the data of an epoch: fewer samples and more `epochs`",
+        "raise `limits.minutes` of the cluster profile where that is what cuts it and scaffold again, give it a faster"
+        " machine, or divide the data of an epoch: fewer samples and more `epochs`",
     ),
     Row(
         r"DUE TO TIME LIMIT|the time limit (?:ended it|was reached)",
         "the time limit ended it",
-        "train fewer `epochs`, set `max_steps`, or submit it with a longer `--time`",
+        "`tuneloop retry EXP --failed` goes on after the last whole epoch, and more `policy.resumes` let it go on by"
+        " itself; or train fewer `epochs`, or set `max_steps`",
         evaluating="set `limit` of the evaluation, or submit it with a longer `--time`",
     ),
     Row(
@@ -69,6 +72,13 @@ TABLE = [
         "the kernel or the scheduler killed it: out of memory",
         _FEWER_ROWS,
         evaluating=_FEWER_SAMPLES,
+    ),
+    # What the site's own set-up says is its own matter.
+    Row(
+        r"the set-up of the cluster profile ended with exit code",
+        "the set-up of the cluster profile failed on its node: `source`, `modules` or `environment`",
+        "`tuneloop cluster check NAME` says why; correct the line of the profile, scaffold again, then"
+        " `tuneloop retry EXP --failed`",
     ),
     Row(
         r"insufficient shared memory|killed by signal: Bus error|unable to (?:open|write to|mmap) .*shared memory",
@@ -360,8 +370,9 @@ def _by_signal(evidence: Evidence) -> tuple[str | None, str | None]:
     if evidence.code != 137:
         return _SIGNALS.get(evidence.code, (None, None))
     peak, memory = evidence.peak_mb, evidence.memory_mb
-    if peak is not None and memory is not None and peak * _SHARE >= memory:
-        used = f"one process held {peak / 1024:.1f} of {memory / 1024:.1f} GiB"
+    share = _OWN_SHARE if evidence.own_memory else _SHARE
+    if peak is not None and memory is not None and peak >= memory * share:
+        used = f"it held {peak / 1024:.1f} of {memory / 1024:.1f} GiB"
         hint = _FEWER_SAMPLES if evidence.evaluates else _FEWER_ROWS
         return f"the kernel killed it, most likely: out of memory ({used})", hint
     hint = "`dmesg` names the kernel's victims; `tuneloop retry EXP --failed` goes on"

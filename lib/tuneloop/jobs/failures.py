@@ -4,6 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tuneloop.documents.shell import typed
 from tuneloop.experiment.layout import Layout
@@ -15,6 +16,12 @@ from tuneloop.jobs.state import JobStatus
 
 _READ = 64 * 1024  # bytes of a log's end; a progress bar can make it megabytes long
 _SHOWN = 5  # lines
+_ASKED = re.compile(r"^#SBATCH --mem=(\d+)M$", re.MULTILINE)  # as experiment/script.py writes it
+
+
+class _Memory(NamedTuple):
+    mb: float
+    own: bool  # the job's alone
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,7 @@ class Failure:
 
 def failures(layout: Layout, board: Board) -> list[Failure]:
     """Return what failed or was lost, with the last lines of its log and the likely cause."""
-    return [
-        _failure(layout, board.spec(key), status)
-        for key, status in board.states.items()
-        if status.state in ("failed", "lost")
-    ]
+    return [_failure(layout, board, status) for status in board.states.values() if status.state in ("failed", "lost")]
 
 
 def output_of(layout: Layout, spec: JobSpec, status: JobStatus) -> Path | None:
@@ -51,10 +54,11 @@ def output_of(layout: Layout, spec: JobSpec, status: JobStatus) -> Path | None:
     return None if status.last is None else layout.folder / spec.log.replace("*", status.last.id)
 
 
-def _failure(layout: Layout, spec: JobSpec, status: JobStatus) -> Failure:
+def _failure(layout: Layout, board: Board, status: JobStatus) -> Failure:
+    spec = board.spec(status.key)
     log = output_of(layout, spec, status)
     lines = _last_lines(log)
-    evidence = _evidence(spec, status, lines)
+    evidence = _evidence(spec, status, lines, _memory(layout, board, spec, status))
     cause, hint = likely_cause(evidence)
     if hint is not None:
         hint = re.sub(r"\bEXP\b", lambda _: typed(layout.folder), hint)
@@ -72,7 +76,7 @@ def _failure(layout: Layout, spec: JobSpec, status: JobStatus) -> Failure:
     )
 
 
-def _evidence(spec: JobSpec, status: JobStatus, lines: list[str]) -> Evidence:
+def _evidence(spec: JobSpec, status: JobStatus, lines: list[str], memory: _Memory) -> Evidence:
     last = status.last
     return Evidence(
         text="\n".join([*lines, status.reason]),
@@ -80,8 +84,21 @@ def _evidence(spec: JobSpec, status: JobStatus, lines: list[str]) -> Evidence:
         code=None if last is None else last.code,
         nonfinite=last is not None and "nonfinite" in (progress(last) or {}),
         peak_mb=None if last is None or last.usage is None else last.usage.peak_memory_mb,
-        memory_mb=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20,
+        memory_mb=memory.mb,
+        own_memory=memory.own,
     )
+
+
+def _memory(layout: Layout, board: Board, spec: JobSpec, status: JobStatus) -> _Memory:
+    """Return what a job could fill: on a scheduler what it asked for, else this machine's memory.
+
+    What was asked stands in what was handed over: the profile may say something else by now.
+    """
+    if board.native(status) is None:
+        return _Memory(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20, own=False)
+    script = layout.submissions / f"{status.token}.slurm"
+    asked = _ASKED.search(script.read_text(errors="replace")) if script.is_file() else None
+    return _Memory(float(asked[1]) if asked else float(spec.shape.memory_mb), own=True)
 
 
 def _last_lines(log: Path | None) -> list[str]:

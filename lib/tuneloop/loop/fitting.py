@@ -1,5 +1,6 @@
 """What jobs ask for against what their clusters have and allow, before anything is handed over."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -88,14 +89,34 @@ def _scheduled(configuration: Configuration) -> dict[str, Profile]:
 
 
 def _refuse_long(experiment: Experiment, cluster: str, profile: Profile, jobs: Sequence[JobSpec]) -> None:
-    limit = profile.limits.minutes
-    longest = max(jobs, key=lambda job: job.shape.minutes, default=None)
-    if longest is None or limit is None or longest.shape.minutes <= limit:
+    """Raise InputError for a job that its time limit would end for good, or that asks for more than the site gives."""
+    limit, resumes = profile.limits.minutes, experiment.design.policy.resumes
+    if limit is None:
         return
     again = f"`tuneloop scaffold-experiment {typed(experiment.layout.folder)}`"
-    message = f"{longest.key} asks for {longest.shape.minutes} minutes, and `{cluster}` allows {limit}"
-    hint = f"train less in one run, then {again}; or take a partition that allows more, and its `limits.minutes`"
-    raise InputError(experiment.problem(("cluster",), message, hint))
+    longest = max(jobs, key=lambda job: _at_once(job, resumes), default=None)
+    if longest is not None and _at_once(longest, resumes) > limit * 60:
+        takes = math.ceil(_at_once(longest, resumes) / 60)
+        what = f"an epoch of {longest.key}" if longest.resumable and resumes else longest.key
+        message = f"{what} is expected to take {takes} minutes, and `{cluster}` allows {limit}"
+        hint = f"{_shorter(longest, resumes)}, then {again}; or take a partition that allows more,"
+        hint += " and its `limits.minutes`"
+        raise InputError(experiment.problem(("cluster",), message, hint))
+    most = max(jobs, key=lambda job: job.shape.minutes, default=None)
+    if most is not None and most.shape.minutes > limit:
+        message = f"{most.key} asks for {most.shape.minutes} minutes, and `{cluster}` allows {limit}"
+        raise InputError(experiment.problem(("cluster",), message, f"{again} fits what jobs ask for to the limit"))
+
+
+def _at_once(job: JobSpec, resumes: int) -> float:
+    """Return the seconds of what a job must do before it can go on in a later one: an epoch, or all of it."""
+    return job.seconds / max(1, len(job.makes)) if job.resumable and resumes else job.seconds
+
+
+def _shorter(job: JobSpec, resumes: int) -> str:
+    if not job.resumable:
+        return "do less in one job"
+    return "divide the data of an epoch" if resumes else "set `policy.resumes`, so that it goes on after its limit"
 
 
 def _refuse_missing_nodes(experiment: Experiment, jobs: Sequence[JobSpec]) -> None:

@@ -27,6 +27,7 @@ from tuneloop.jobs.submit import cancel as cancel_jobs
 from tuneloop.loop.costs import Cost, costs
 from tuneloop.loop.fitting import fitting, limits_of, refuse_unfit
 from tuneloop.loop.placement import refuse_apart
+from tuneloop.loop.setups import refuse_other_setup
 from tuneloop.workers.wording import counted
 
 
@@ -105,6 +106,7 @@ def plan_run(experiment: Experiment, board: Board, choice: Choice = FRESH, chang
         picked |= {COLLECT} & {spec.key for spec in board.specs}
     jobs = tuple(spec for spec in board.specs if spec.key in picked)
     configuration = load(experiment.layout.folder)
+    refuse_other_setup(experiment, jobs, configuration)
     refuse_unfit(experiment, jobs, configuration)
     left = tuple(
         status

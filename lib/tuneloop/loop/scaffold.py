@@ -22,6 +22,7 @@ from tuneloop.experiment.identity import digest
 from tuneloop.experiment.layout import Layout
 from tuneloop.experiment.read import Experiment
 from tuneloop.experiment.script import Script, render
+from tuneloop.experiment.shapes import within
 from tuneloop.experiment.stamp import Stamps
 from tuneloop.experiment.store import Stored, all_specs, read_jobs, write_jobs
 from tuneloop.experiment.work import COLLECT, Estimate, File, JobSpec, Need, Scaffolded, Setting, Shape, evaluation_of
@@ -34,9 +35,10 @@ from tuneloop.jobs.tables import refresh_status
 from tuneloop.loop.manifest import write_manifest
 from tuneloop.loop.orders import Crew
 from tuneloop.loop.placement import collecting, link_inputs, refuse_out_of_reach
+from tuneloop.loop.setups import setup_mark
 
 ANALYSIS = "analysis"
-_MINUTES = 30  # for the report, which takes seconds to a few minutes, unless the site allows less
+_COLLECT_S = 10.0  # what collecting is expected to take
 _IGNORED = "*.pt\n*.safetensors\n.attempts/\n.tuneloop/runner.log\n.tuneloop/inputs/\n.tuneloop/fetched/\n*.lock\n"
 
 
@@ -167,14 +169,14 @@ def write_scaffold(plan: ScaffoldPlan, crew: Crew, replace: Sequence[str] = ()) 
     make_folder(layout.internal)
     write_text(layout.gitignore, _IGNORED, sync=False)
     link_inputs(layout, plan.inputs)
-    written = {name: _write_worker(plan, name, item) for name, item in plan.workers.items()}
+    written = {name: _write_worker(plan, crew, name, item) for name, item in plan.workers.items()}
     _record_runs(layout)
     write_manifest(plan.experiment, plan.versions)
     refresh_status(layout, read_board(plan.experiment, fleet))
     return written
 
 
-def _write_worker(plan: ScaffoldPlan, name: str, item: Scaffolded) -> int:
+def _write_worker(plan: ScaffoldPlan, crew: Crew, name: str, item: Scaffolded) -> int:
     layout = plan.experiment.layout
     log = EventLog(layout.folder, f"scaffold-{name}" if name != ANALYSIS else "scaffold-experiment")
     changed = 0
@@ -185,10 +187,13 @@ def _write_worker(plan: ScaffoldPlan, name: str, item: Scaffolded) -> int:
     stamps = Stamps(plan.experiment.design)
     runs = {run.name: run for run in plan.experiment.runs}
     stored = {str(job.key): stamps.of(runs[job.run], job.key) for job in item.jobs if job.run in runs}
+    setups = {str(job.key): setup_mark(crew.configuration.profile(job.shape.cluster), job) for job in item.jobs}
     if plan.runs is not None and (before := read_jobs(layout).get(name)) is not None:
         left = {str(job.key) for job in item.jobs if job.run not in plan.runs}
         stored |= {key: stamp for key, stamp in before.stamps.items() if key in left}
-    write_jobs(layout, name, Stored(item.jobs, stored))
+        setups = {key: mark for key, mark in setups.items() if key not in left}
+        setups |= {key: mark for key, mark in before.setups.items() if key in left}
+    write_jobs(layout, name, Stored(item.jobs, stored, setups))
     log.event(f"{len(item.jobs)} jobs, {len(item.files)} files, {changed} written")
     return changed
 
@@ -209,8 +214,7 @@ def _collect(experiment: Experiment, crew: Crew, jobs: Sequence[JobSpec]) -> Sca
     """Return the last job of the graph: it waits for all others, however they end, and writes the report."""
     cluster = collecting(jobs, crew.cluster)
     layout, machine = experiment.layout, crew.machine(ANALYSIS, cluster)
-    limit = crew.configuration.profile(cluster).limits.minutes
-    shape = Shape(cluster, cpus=1, memory_mb=2048, minutes=min(_MINUTES, limit or _MINUTES))
+    shape = Shape(cluster, cpus=1, memory_mb=2048, minutes=within(machine, 30, _COLLECT_S))
     all_digests = digest(sorted(job.digest for job in jobs))
     internal = layout.relative(layout.internal)
     text = render(
@@ -238,7 +242,7 @@ def _collect(experiment: Experiment, crew: Crew, jobs: Sequence[JobSpec]) -> Sca
         digest=all_digests,
         shape=shape,
         resumable=False,
-        seconds=10.0,
+        seconds=_COLLECT_S,
         log=f"{internal}/slurm-*.out",
     )
     return Scaffolded(files=(File(job.script, text, executable=True),), jobs=(job,))

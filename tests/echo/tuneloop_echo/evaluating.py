@@ -131,7 +131,7 @@ def _job(
 ) -> tuple[JobSpec, list[File]]:
     from tuneloop.experiment.identity import digest
     from tuneloop.experiment.script import Script, render
-    from tuneloop.experiment.shapes import shape_of
+    from tuneloop.experiment.shapes import shape_of, within
     from tuneloop.experiment.work import Estimate, File, JobSpec, eval_key
 
     folder = layout.run(run.name)
@@ -150,7 +150,8 @@ def _job(
     }
     script_path = folder.eval_script(evaluation.name, epoch)
     asked = shape_of(Estimate(float(behaviour["seconds"]), 64, 0.0), order.machine, gpus=0)
-    shape = replace(asked, cpus=1, minutes=int(behaviour["minutes"]))
+    at_once = float(behaviour["seconds"])
+    shape = replace(asked, cpus=1, minutes=within(order.machine, int(behaviour["minutes"]), at_once))
     spec = JobSpec(
         key=eval_key(run.name, epoch, evaluation.name),
         worker="echo-eval",

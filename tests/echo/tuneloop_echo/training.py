@@ -192,7 +192,7 @@ def _job(order: Order, run: Run, hashes: Mapping[str, str]) -> tuple[JobSpec, li
     from tuneloop.experiment.identity import digest
     from tuneloop.experiment.layout import Layout
     from tuneloop.experiment.script import Script, render
-    from tuneloop.experiment.shapes import shape_of
+    from tuneloop.experiment.shapes import shape_of, within
     from tuneloop.experiment.work import Estimate, File, JobSpec, train_key
 
     layout = Layout(order.path.resolve())
@@ -214,7 +214,8 @@ def _job(order: Order, run: Run, hashes: Mapping[str, str]) -> tuple[JobSpec, li
         **behaviour,
     }
     asked = shape_of(Estimate(float(behaviour["seconds"]), 64, 0.0), order.machine, gpus=0)
-    shape = replace(asked, cpus=1, minutes=int(behaviour["minutes"]))
+    at_once = float(behaviour["seconds"]) / (run.epochs if order.design.policy.resumes else 1)
+    shape = replace(asked, cpus=1, minutes=within(order.machine, int(behaviour["minutes"]), at_once))
     spec = JobSpec(
         key=train_key(run.name),
         worker="echo",

@@ -56,7 +56,9 @@ def render(profile: Profile, cluster: str, interpreters: Sequence[str], shape: S
 def parse(text: str) -> dict[str, Found]:
     """Return what the job found, by step; lines that are not understood are left alone."""
     rows = (line.split("\t", 2) for line in text.splitlines())
-    return {row[0]: Found(row[1] == "0", plain(row[2]).strip()) for row in rows if len(row) == 3}
+    return {
+        row[0]: Found(row[1] == "0", plain(row[2]).strip() or f"exit code {row[1]}") for row in rows if len(row) == 3
+    }
 
 
 def checks(found: Mapping[str, Found], profile: Profile, interpreters: Sequence[str]) -> list[Check]:

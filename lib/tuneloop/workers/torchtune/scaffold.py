@@ -118,17 +118,19 @@ def _job(plan: Plan, inputs: Inputs, layout: Layout, machine: Machine) -> JobSpe
         needs=() if inputs.cited is None else (inputs.cited.need,),
         makes=tuple(f"checkpoint:{plan.run.name}/e{epoch}" for epoch in range(plan.resolved["epochs"])),
         digest=plan.digest,
-        shape=_shape(plan, machine),
+        shape=_shape(plan, inputs, machine),
         resumable=True,
         seconds=plan.estimate.seconds,
         log=f"{layout.relative(run.folder)}/slurm-*.out",
     )
 
 
-def _shape(plan: Plan, machine: Machine) -> Shape:
+def _shape(plan: Plan, inputs: Inputs, machine: Machine) -> Shape:
     """A distributed recipe asks for GPUs even where this machine has none: it runs on nothing else."""
     gpus = int(plan.resolved["devices"]) if plan.resolved.recipe.distributed else None
-    return shape_of(plan.estimate, machine, nodes=int(plan.resolved["nodes"]), gpus=gpus)
+    nodes, resumes = int(plan.resolved["nodes"]), inputs.order.design.policy.resumes
+    epoch = plan.estimate.seconds / int(plan.resolved["epochs"]) if resumes else None
+    return shape_of(plan.estimate, machine, nodes=nodes, gpus=gpus, resumes_after=epoch)
 
 
 def _files(plan: Plan, job: JobSpec, inputs: Inputs, layout: Layout, machine: Machine) -> Iterator[File]:
