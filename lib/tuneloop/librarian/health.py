@@ -35,9 +35,20 @@ def faults(plan: LinkPlan) -> Iterator[Problem]:
         for why in dict.fromkeys(step.why for step in steps):
             found = [step for step in steps if step.why == why]
             where = found[0].place if len(found) == 1 else counted(found)
-            hint = mend if act != "leave" else f"move away what is there, then {mend}"
+            hint = _what_a_person_does(plan, found) if act == "leave" else mend
             yield Problem(f"{where}: {what}, {why}", hint=hint)
     yield from _neighbours(plan)
+
+
+def _what_a_person_does(plan: LinkPlan, left: list[Step]) -> str:
+    """Return the hint for what `link` leaves alone; in the pack's own checkout git has what belongs there."""
+    if not plan.target.own:
+        return f"move away what is there, then `{mending_line(plan)}`"
+    places = [step.place if len(left) == 1 else step.place.partition("/")[0] for step in left]
+    paths = " ".join(f".claude/{place}" for place in dict.fromkeys(places))
+    if left[0].item is None:
+        return f"`git rm {' '.join(f'.claude/{step.place}' for step in left)}`"
+    return f"`git checkout -- {paths}` brings back what was committed"
 
 
 def plan_warnings(plan: LinkPlan) -> Iterator[str]:

@@ -87,16 +87,16 @@ class Wish:
 def plan_link(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
     """Return what makes the pack active in the target. Raises MissingError for a word that names nothing."""
     refuse_unsafe(target)
+    if target.own:
+        return _plan_own(pack, target, wish)
     recorded = read_manifest(target)
-    known = _seen(pack, target) if target.own else (recorded.entries if recorded else {})
-    wanted, out, said = _wanted(pack, target, wish, known)
+    known = recorded.entries if recorded else {}
+    wanted, out, said = _without_spec_kit(_wanted(pack, target, wish, known), pack, target, known)
     steps = [_link_step(item, _shall(item, target, pack, wish, known), target, known) for item in wanted.values()]
     steps, alone = _without_lonely_names(steps)
     out |= alone
     stale = [place for place in known if known[place] and (place in out or place not in wanted)]
     steps += [_stale_step(place, known[place], target, out.get(place, "no longer in the pack")) for place in stale]
-    if target.own:
-        return LinkPlan(target, pack, tuple(steps), None, None, None, said=tuple(said))
     old = recorded or empty()
     change, merges = plan_merge(target.settings, old.settings, wish.additions, start=wish.merge)
     made = list(dict.fromkeys([*old.folders, *_missing_folders(target, steps)]))
@@ -140,22 +140,37 @@ def plan_unlink(target: Target, words: Sequence[str] = (), pack: Pack | None = N
     return LinkPlan(target, pack, tuple(steps), recorded, recorded, None, change)
 
 
-def _wanted(
-    pack: Pack, target: Target, wish: Wish, known: Mapping[str, list[Entry]]
-) -> tuple[dict[str, Item], dict[str, str], list[str]]:
-    """Return by place what shall be there, why some of ours shall not, and what to say of that.
+def _plan_own(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
+    """Return what makes links and generated files of the pack's own checkout whole: nothing there is removed.
 
-    There shall be what the words name, what was asked for before, and what either of them requires.
+    Git is the record, and what it has ships. What is not as `link` makes it is left and told.
     """
-    whole = everything(pack, target.commands)
-    wanted = {item.place: item for item in whole if item.place in known}
+    known = _seen(pack, target)
+    wanted = _wanted(pack, target, wish, known)
+    steps = [_link_step(item, _shall(item, target, pack, wish, known), target, known) for item in wanted.values()]
+    gone = [place for place in known if place not in wanted and not (target.base / place).exists()]
+    steps += [Step("leave", place, "no longer in the pack", None, known[place][0]) for place in gone]
+    why = spec_kit(target, {*known, *wanted})
+    said = (f"spec-kit's own commands are here ({why}): ours stay as well, since git has them",) if why else ()
+    return LinkPlan(target, pack, tuple(steps), None, None, None, said=said)
+
+
+def _wanted(pack: Pack, target: Target, wish: Wish, known: Mapping[str, list[Entry]]) -> dict[str, Item]:
+    """Return by place what the words name, what was asked for before, and what either of them requires."""
+    wanted = {item.place: item for item in everything(pack, target.commands) if item.place in known}
     names = [item.name for item in wanted.values() if item.place.startswith("skills/")]
     asked = [] if wish.repair else items(pack, wish.words, target.commands)
     required = items(pack, names, target.commands) if names else []
-    wanted |= {item.place: item for item in [*asked, *required]}
+    return wanted | {item.place: item for item in [*asked, *required]}
+
+
+def _without_spec_kit(
+    wanted: Mapping[str, Item], pack: Pack, target: Target, known: Mapping[str, list[Entry]]
+) -> tuple[dict[str, Item], dict[str, str], list[str]]:
+    """Return what shall be there beside spec-kit, why some of ours shall not, and what to say of that."""
     made = {
         item.place
-        for item in whole
+        for item in everything(pack, target.commands)
         if item.text is not None and observe(target.base / item.place) == entry(item, target, pack, copy=False)
     }
     why = spec_kit(target, made | {place for place, found in known.items() if found})
