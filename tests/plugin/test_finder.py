@@ -179,7 +179,17 @@ def test_another_version_is_told_with_what_upgrades_that_one(
         assert told[4:] == (["tuneloop==0.1.*"] if where == "wheel" else [str(pack)])
 
 
-@pytest.mark.parametrize("shim", ['exec tuneloop "$@"', 'exec env tuneloop "$@"', 'exec sh -c "exec tuneloop"'])
+@pytest.mark.parametrize(
+    "shim",
+    [
+        'exec tuneloop "$@"',
+        'exec env tuneloop "$@"',
+        'exec sh -c "exec tuneloop"',
+        'tuneloop "$@"',
+        '(sh -c "tuneloop; exit \\$?")',
+        'tuneloop "$@"; exit $?',
+    ],
+)
 def test_a_shim_that_leads_back_here_is_refused(shim: str, pack: Path, project: Path, tmp_path: Path) -> None:
     place = project / ".venv" / "bin" / "tuneloop"
     place.parent.mkdir(parents=True)
@@ -198,6 +208,23 @@ def test_a_library_may_call_the_command_again(pack: Path, project: Path) -> None
     library(project / ".venv" / "bin" / "tuneloop", "here", body)
     done = find(pack, project, "once")
     assert (done.returncode, done.stdout) == (0, "here\nhere\n")
+
+
+def test_a_chain_of_jobs_may_go_on_for_ever(pack: Path, project: Path) -> None:
+    """Each job types `tuneloop`, which hands over the next one and ends before that begins."""
+    body = 'echo "$TUNELOOP_FOUND_BY" >noted\n'
+    library(project / ".venv" / "bin" / "tuneloop", "here", body)
+    noted = "0:1"
+    for _ in range(15):
+        assert find(pack, project, TUNELOOP_FOUND_BY=noted).returncode == 0
+        noted = (project / "noted").read_text().strip()
+
+
+@pytest.mark.parametrize("noted", ["", "x", "1:", ":1", "1:2:3", "7", "1:08", "$(exit 1):1"])
+def test_what_else_stands_in_the_variable_stops_nothing(noted: str, pack: Path, project: Path) -> None:
+    library(project / ".venv" / "bin" / "tuneloop", "here")
+    done = find(pack, project, TUNELOOP_FOUND_BY=noted)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "here\n", "")
 
 
 def test_a_link_on_the_path_knows_its_pack(pack: Path, project: Path, tmp_path: Path) -> None:
