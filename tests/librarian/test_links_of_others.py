@@ -63,14 +63,13 @@ def test_what_has_the_name_already_is_left_and_told(
     assert state(project) == before
 
 
-def test_the_very_link_made_by_hand_is_used_and_stays(pack: Pack, project: Path) -> None:
+def test_the_very_link_made_by_hand_beside_ours_is_used_and_stays(pack: Pack, project: Path) -> None:
+    link(pack, project, "clean-up")
     place = project / ".claude/skills/do-it"
-    place.parent.mkdir(parents=True)
     place.symlink_to(pack.root / "skills/experiment/do-it")
-    before = state(project)
     assert not link(pack, project).left
     unlink(project)
-    assert state(project) == before
+    assert linked(project) == {"skills/do-it"}
 
 
 @pytest.mark.parametrize("name", ["", "skills", "commands", "agents"], ids=["claude", "skills", "commands", "agents"])

@@ -25,6 +25,8 @@ def faults(plan: LinkPlan) -> Iterator[Problem]:
     mend = f"`{mending_line(plan)}`"
     if not plan.steps and plan.before is None:
         yield Problem(f"nothing is linked in {plan.target.base}", hint=mend)
+    if plan.unrecorded:
+        yield Problem(f"{plan.target.manifest}: gone, though links are there that nothing else tells of", hint=mend)
     if plan.settings is not None:
         what = "the pack has moved or changed since its hooks and permissions were merged"
         yield Problem(f"{plan.settings.path}: {what}", hint=mend)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from tuneloop.documents.errors import InputError, MissingError, Problem, did_you_mean
 from tuneloop.documents.files import read_bytes
+from tuneloop.librarian.adopted import adopted
 from tuneloop.librarian.manifest import Entry, Manifest, empty, read_manifest
 from tuneloop.librarian.neighbours import spec_kit
 from tuneloop.librarian.pack import Pack
@@ -44,6 +45,7 @@ class LinkPlan:
     after: Manifest | None  # None: nothing of ours is left
     settings: SettingsChange | None = None
     said: tuple[str, ...] = ()
+    unrecorded: bool = False  # something of ours is there, and nothing was written down
 
     @property
     def source(self) -> str:
@@ -90,14 +92,16 @@ def plan_link(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
     if target.own:
         return _plan_own(pack, target, wish)
     recorded = read_manifest(target)
-    known = recorded.entries if recorded else {}
+    found = adopted(pack, target, wish.additions, copy=wish.copy) if recorded is None else None
+    old = recorded or found or empty()
+    known = old.entries
     wanted, out, said = _without_spec_kit(_wanted(pack, target, wish, known), pack, target, known)
     steps = [_link_step(item, _shall(item, target, pack, wish, known), target, known) for item in wanted.values()]
     steps, alone = _without_lonely_names(steps)
     out |= alone
     stale = [place for place in known if known[place] and (place in out or place not in wanted)]
     steps += [_stale_step(place, known[place], target, out.get(place, "no longer in the pack")) for place in stale]
-    old = recorded or empty()
+    said += [_taken_over(target, found)] if found else []
     change, merges = plan_merge(target.settings, old.settings, wish.additions, start=wish.merge)
     made = list(dict.fromkeys([*old.folders, *_missing_folders(target, steps)]))
     after = old.model_copy(
@@ -112,7 +116,7 @@ def plan_link(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
     if recorded is None and not any(after.entries.values()) and not after.settings:
         return LinkPlan(target, pack, tuple(steps), None, None, None, said=tuple(said))
     during = _both(old, after)
-    return LinkPlan(target, pack, tuple(steps), recorded, during, after, change, tuple(said))
+    return LinkPlan(target, pack, tuple(steps), recorded, during, after, change, tuple(said), found is not None)
 
 
 def plan_unlink(target: Target, words: Sequence[str] = (), pack: Pack | None = None) -> LinkPlan:
@@ -162,6 +166,11 @@ def _wanted(pack: Pack, target: Target, wish: Wish, known: Mapping[str, list[Ent
     asked = [] if wish.repair else items(pack, wish.words, target.commands)
     required = items(pack, names, target.commands) if names else []
     return wanted | {item.place: item for item in [*asked, *required]}
+
+
+def _taken_over(target: Target, found: Manifest) -> str:
+    what = f"{len(found.entries)} places" + (" and the settings" if found.settings else "")
+    return f"{target.manifest} was gone: {what} are as `link` makes them and count as made by it; `unlink` removes them"
 
 
 def _without_spec_kit(

@@ -180,6 +180,31 @@ def plan_merge(
     return _change(path, now, text), [Merge(before=before, wrote=_hash(text), added=added, made=made)]
 
 
+def merge_found(path: Path, wanted: Sequence[Addition]) -> Merge | None:
+    """Return the record of a merge that nobody wrote down, None where it cannot be told from a person's own entries.
+
+    A hook names this pack's launcher, so with all hooks there the rules came with them. Lists and groups that hold
+    nothing else count as made, and so does the file.
+    """
+    now = read_text(path) if path.exists() else None
+    settings = {} if now is None else parse(now, path)
+    hooks = [item for item in wanted if item.at[0] == "hooks"]
+    if now is None or not hooks or not all(_holds(settings, item) for item in hooks):
+        return None
+    added = [item for item in wanted if _holds(settings, item)]
+    made = [place for item in added for place in (item.at, item.at[:1])]
+    made = [list(place) for place in dict.fromkeys(map(tuple, made))]
+    rest = removed(settings, Merge(before=None, wrote="", added=added, made=made))
+    made = [place for place in made if not _at(rest, place)]
+    return Merge(before=_dumped(rest, now) if rest else None, wrote=_hash(now), added=added, made=made)
+
+
+def _at(settings: Settings, place: Sequence[str]) -> Any:
+    """Return the group, or the list in it, at a place."""
+    group = settings.get(place[0])
+    return group if len(place) == 1 else (group or {}).get(place[1])
+
+
 def plan_removal(path: Path, merges: Sequence[Merge]) -> SettingsChange | None:
     """Return what takes our entries out of the file; None when none is in it."""
     now = read_text(path) if path.exists() else None
