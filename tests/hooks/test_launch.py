@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,69 @@ def test_python_is_not_started_where_there_is_nothing_to_guard(pack: Path, proje
     assert not (tmp_path / "started").exists()
     call(settings_line("PreToolUse", pack), shell_event("tuneloop status", project), project, **asked)
     assert (tmp_path / "started").exists()
+
+
+# An interpreter that is another one and says that it is 3.8.
+OLD = """\
+#!/bin/sh
+echo "$0" >>"$STARTED"
+shift 2
+exec {python} -I -S -c 'import runpy, sys
+sys.version_info, sys.argv = (3, 8, 18), sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")' "$@"
+"""
+
+
+def program(place: Path, text: str) -> Path:
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(text)
+    place.chmod(0o755)
+    return place
+
+
+@pytest.fixture
+def old_python(pack: Path, tmp_path: Path) -> dict[str, str]:
+    """A system whose own Python is too old, and whose PATH begins with an empty folder; what that needs to be set."""
+    text = OLD.replace("{python}", sys.executable)
+    program(tmp_path / "usr" / "python3", text)
+    launch = pack / "hooks" / "launch"
+    launch.write_text(launch.read_text().replace("/usr/bin/python3 ", f"{tmp_path}/usr/python3 "))
+    for name in ("sh", "cat", "tr", "timeout"):
+        (tmp_path / "path").mkdir(exist_ok=True)
+        (tmp_path / "path" / name).symlink_to(shutil.which(name) or "nowhere")
+    return {"PATH": str(tmp_path / "path"), "STARTED": str(tmp_path / "started")}
+
+
+@pytest.mark.parametrize("name", ["python3", "python", "python3.11"])
+def test_a_python_that_is_too_old_is_passed_over(
+    name: str, pack: Path, project: Path, tmp_path: Path, old_python: dict[str, str]
+) -> None:
+    line, event = settings_line("PreToolUse", pack), shell_event("tuneloop cancel x", project)
+    assert call(line, event, project, **old_python) == (0, "", "")
+    assert call(must(pack), shell_event("harmless", project), project, **old_python).code == 2
+    program(tmp_path / "path" / name, f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    assert call(line, event, project, **old_python).decision == "ask"
+    assert call(must(pack), shell_event("harmless", project), project, **old_python) == (0, "", "")
+
+
+@pytest.mark.parametrize("broken", ["#!/nowhere/python\n", "#!/bin/sh\nexit 127\n"])
+def test_a_python_that_does_not_start_is_passed_over(
+    broken: str, pack: Path, project: Path, tmp_path: Path, old_python: dict[str, str]
+) -> None:
+    program(tmp_path / "usr" / "python3", broken)
+    program(tmp_path / "path" / "python3", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    line, event = settings_line("PreToolUse", pack), shell_event("tuneloop cancel x", project)
+    assert call(line, event, project, **old_python).decision == "ask"
+
+
+def test_a_python_that_fits_is_the_only_one_to_start(
+    pack: Path, project: Path, tmp_path: Path, old_python: dict[str, str]
+) -> None:
+    program(tmp_path / "usr" / "python3", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    program(tmp_path / "path" / "python3", '#!/bin/sh\necho "$0" >>"$STARTED"\n')
+    line, event = settings_line("PreToolUse", pack), shell_event("tuneloop cancel x", project)
+    assert call(line, event, project, **old_python).decision == "ask"
+    assert not (tmp_path / "started").exists()
 
 
 def test_a_wheels_layout_is_found(pack: Path, project: Path, tmp_path: Path) -> None:
