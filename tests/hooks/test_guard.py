@@ -119,6 +119,9 @@ UNDECIDED = [
     "git clone https://example.org/tuneloop && ls",
     "git commit -m 'tuneloop cancel ends jobs'",
     "grep -rn 'tuneloop clean' docs/*.md",
+    "rg 'tuneloop cancel'",
+    'git log --grep="tuneloop cancel" -5',
+    "cat lib/tuneloop/__main__.py",
     "ls runs | xargs -n 1 tuneloop status",
     "PLAN=$(tuneloop run-experiment runs/demo --dry-run --json | jq -r .plan)",
     "cat > notes.md <<'END'\nWhat `tuneloop status` says isn't\nall (yet.\nEND",
@@ -145,6 +148,10 @@ ASKS = [
     "'/two words/tuneloop' cancel runs/demo",
     "python -m tuneloop cancel runs/demo",
     "python3 -m tuneloop.cli.main cancel runs/demo",
+    "python lib/tuneloop/__main__.py run-experiment EXP --yes 4f2a1b22",
+    "python /x/site-packages/tuneloop/cli/main.py cancel EXP",
+    'GIT_EDITOR="tuneloop cancel EXP" git commit',
+    "GIT_EDITOR='tuneloop cancel EXP' git commit -m 'as told'",
     "bash -c 'tuneloop cancel runs/demo'",
     "bash -c \"bash -c 'tuneloop cancel runs/demo'\"",
     "eval tuneloop cancel runs/demo",
@@ -239,6 +246,12 @@ def test_whatever_else_is_left_to_the_client(command: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("command", ASKS)
 def test_submitting_cancelling_and_deleting_asks(command: str, tmp_path: Path) -> None:
     assert decision(command, tmp_path) == "ask"
+
+
+@pytest.mark.parametrize("command", [command for command in ASKS if "tuneloop" not in command] + ASKS[:1])
+def test_the_launcher_sees_each_way_of_writing_the_name(command: str, tmp_path: Path) -> None:
+    """It decides by letters alone whether there is anything to do, so it may not miss what the guard would ask about."""
+    assert guard(command, tmp_path).decision == "ask"
 
 
 def decision(command: str, folder: Path) -> object:

@@ -116,6 +116,18 @@ def test_whatever_is_missing_blocks(missing: str, pack: Path, project: Path) -> 
     assert answer.complained
 
 
+@pytest.mark.parametrize("tool", ["cat", "tr", "timeout"])
+def test_a_missing_tool_blocks(tool: str, pack: Path, project: Path, tmp_path: Path) -> None:
+    (tmp_path / "path").mkdir()
+    for name in {"sh", "cat", "tr", "timeout"} - {tool}:
+        (tmp_path / "path" / name).symlink_to(shutil.which(name) or "nowhere")
+    line = f'"{pack}/hooks/launch" --must guard || exit 2'
+    event = shell_event("tuneloop cancel x", project)
+    assert call(line, event, project, PATH=str(tmp_path / "path")).code == 2
+    (tmp_path / "path" / tool).symlink_to(shutil.which(tool) or "nowhere")
+    assert call(line, event, project, PATH=str(tmp_path / "path")).decision == "ask"
+
+
 def test_a_killed_launcher_blocks(pack: Path, project: Path) -> None:
     launch = pack / "hooks" / "launch"
     launch.write_text(launch.read_text().replace("name=$1\n", "name=$1\nkill -9 $$\n"))

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from tuneloop.hooks import commands
 from tuneloop.hooks.lexer import Lexer, OpenQuoteError, Word
 
-# The program, the module behind `python -m`, or the package that a runner of packages is given.
-_TOOL = re.compile(r"(?:.*/|-[A-Za-z]*m)?tuneloop(?:\.[\w.]+|[@=<>~!\[].*)?\Z", re.DOTALL)
+# The program, the module behind `python -m`, its file, or the package that a runner of packages is given.
+_TOOL = re.compile(r"(?:.*/|-[A-Za-z]*m)?tuneloop(?:\.[\w.]+|/__main__\.py|/cli/main\.py|[@=<>~!\[].*)?\Z", re.DOTALL)
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _SUBSTITUTION = re.compile(r"\$\(|`")
 _QUOTING = re.compile(r"\\\n|[\"'\\]")
@@ -23,7 +23,7 @@ _QUIET = "2>"
 # A command of these takes further words, or a name for another, from where this reader does not look.
 _INDIRECT = frozenset({"alias", "parallel", "xargs"})
 # To these a word that reads like the tool is a name or a text; none of them runs what it is given.
-_NAMING = frozenset({"cp", "diff", "git commit", "grep", "ls", "mkdir", "mv", "rm", "which"})
+_NAMING = frozenset({"cp", "diff", "git commit", "git log", "grep", "ls", "mkdir", "mv", "rg", "rm", "which"})
 _DEEPEST = 4  # `bash -c` inside `bash -c`
 _MOST_TOOLS = 50  # in one command
 
@@ -160,7 +160,12 @@ def _read_segment(words: list[Word], line: Line, deeper: int) -> None:
     while words and _ASSIGNMENT.match(words[0].text):
         words = words[1:]
     names = {" ".join(word.text for word in words[:length]) for length in (1, 2)}
-    if names & _NAMING and all(word.certain for word in given):
+    set_for_it = given[: len(given) - len(words)]  # such as an editor
+    if (
+        names & _NAMING
+        and all(word.certain for word in given)
+        and not any(names_the_tool(word.text) for word in set_for_it)
+    ):
         return
     first = bool(words) and _TOOL.match(words[0].text) is not None
     if words:
