@@ -248,6 +248,19 @@ def test_submitting_cancelling_and_deleting_asks(command: str, tmp_path: Path) -
     assert decision(command, tmp_path) == "ask"
 
 
+@pytest.mark.parametrize("tool", ["tuneloop", ".venv/bin/tuneloop", "./.venv/bin/tuneloop"])
+def test_outside_of_the_project_nothing_passes(tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier `cd` may have led to a folder with another library."""
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    (project / "runs").mkdir(parents=True)
+    elsewhere.mkdir()
+    monkeypatch.setenv("CLAUDE_PROJECT_DIR", str(project))
+    for folder, passes in ((project, True), (project / "runs", True), (elsewhere, False), (tmp_path, False)):
+        assert decision(f"{tool} status", folder) == ("allow" if passes else None)
+    assert decision(f"cd {project} && {tool} status", elsewhere) == "allow"
+    assert decision(f"cd ../project/runs; cd ../../elsewhere; {tool} status", elsewhere) is None
+
+
 @pytest.mark.parametrize("command", [command for command in ASKS if "tuneloop" not in command] + ASKS[:1])
 def test_the_launcher_sees_each_way_of_writing_the_name(command: str, tmp_path: Path) -> None:
     """It decides by letters alone whether there is anything to do, so it may not miss what the guard would ask about."""
