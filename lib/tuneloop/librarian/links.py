@@ -17,7 +17,7 @@ from tuneloop.librarian.manifest import Entry, Manifest, empty, read_manifest
 from tuneloop.librarian.neighbours import spec_kit
 from tuneloop.librarian.pack import Pack
 from tuneloop.librarian.settings import Addition, SettingsChange, plan_merge, plan_removal
-from tuneloop.librarian.target import KINDS, Kind, Target, pack_version, refuse_unsafe
+from tuneloop.librarian.target import KINDS, Kind, Target, pack_version, refuse_linked, refuse_unsafe
 from tuneloop.librarian.wanted import SPEC_KIT, Item, entry, everything, items, observe
 
 Act = Literal["keep", "make", "replace", "remove", "leave"]
@@ -102,6 +102,8 @@ def plan_link(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
     stale = [place for place in known if known[place] and (place in out or place not in wanted)]
     steps += [_stale_step(place, known[place], target, out.get(place, "no longer in the pack")) for place in stale]
     said += [_taken_over(target, found)] if found else []
+    if wish.merge or old.settings:
+        refuse_linked(target.settings)
     change, merges = plan_merge(target.settings, old.settings, wish.additions, start=wish.merge)
     made = list(dict.fromkeys([*old.folders, *_missing_folders(target, steps)]))
     after = old.model_copy(
@@ -140,6 +142,8 @@ def plan_unlink(target: Target, words: Sequence[str] = (), pack: Pack | None = N
     if any(rest.values()):
         after = recorded.model_copy(update={"entries": rest})
         return LinkPlan(target, pack, tuple(steps), recorded, recorded, after)
+    if recorded.settings:
+        refuse_linked(target.settings)
     change = plan_removal(target.settings, recorded.settings)
     return LinkPlan(target, pack, tuple(steps), recorded, recorded, None, change)
 
