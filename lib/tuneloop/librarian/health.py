@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tuneloop.documents.errors import Problem
 from tuneloop.documents.shell import typed
 from tuneloop.librarian.links import Act, LinkPlan, Step
-from tuneloop.librarian.neighbours import warnings
+from tuneloop.librarian.neighbours import hooks_off, warnings
 
 _FAULTS: dict[Act, str] = {  # in this order, those first that one line mends
     "make": "missing",
@@ -60,7 +60,11 @@ def plan_warnings(plan: LinkPlan) -> Iterator[str]:
 
 
 def _neighbours(plan: LinkPlan) -> Iterator[Problem]:
-    return warnings(plan.target, [step.place for step in plan.steps if step.act in ("keep", "make", "replace")])
+    yield from warnings(plan.target, [step.place for step in plan.steps if step.act in ("keep", "make", "replace")])
+    off = hooks_off(plan.target) if plan.after and plan.after.settings else None
+    if off is not None:
+        message = f"{off}: `disableAllHooks` is on, so nothing asks before it spends"
+        yield Problem(message, hint="take it out, or know that the plan's id and the budget alone hold")
 
 
 def mending_line(plan: LinkPlan) -> str:
