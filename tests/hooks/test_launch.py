@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hook_support import call, copied_pack, guard, make_own_checkout, settings_line, shell_event
 
+from tuneloop.librarian.target import is_pack
+
 # A hook that lets one command pass, blocks all others as a hook may (2), and breaks on request.
 BLOCKER = '''\
 """A hook for tests."""
@@ -270,24 +272,31 @@ def test_the_project_counts_and_not_where_its_shell_went(project: Path, tmp_path
     assert call(line, event, project, CLAUDE_PROJECT_DIR="nowhere").decision == "ask"
 
 
-@pytest.mark.parametrize(
-    "manifest",
-    [
-        '{"name": "another"}',
-        '{"name": "another", "dependencies": [{"name": "tuneloop"}]}',
-        '{"dependencies": [{"name": "tuneloop", "version": "0.1"}], "name": "another"}',
-        '{\n  "dependencies": [\n  {\n  "name": "tuneloop",\n  "version": "0.1"}],\n  "name": "another"\n}',
-        '{"name": "tuneloop-fork", "version": "0.1"}',
-        "",
-    ],
-)
-def test_another_plugins_folder_is_no_checkout_of_the_pack(manifest: str, project: Path) -> None:
+MANIFESTS = {
+    '{"name": "tuneloop", "version": "0.1"}': True,
+    '{\r\n\t"name" : "tuneloop",\n "version": "0.1"}': True,
+    '{"name": "another"}': False,
+    '{"name": "another", "dependencies": [{"name": "tuneloop"}]}': False,
+    '{"dependencies": [{"name": "tuneloop", "version": "0.1"}], "name": "another"}': False,
+    '{\n  "dependencies": [\n  {\n  "name": "tuneloop",\n  "version": "0.1"}],\n  "name": "another"\n}': False,
+    '{"name": "tuneloop-fork", "version": "0.1"}': False,
+    '{"version": "0.1", "name": "tuneloop"}': False,
+    '{"name":\u00a0"tuneloop", "version": "0.1"}': False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS)
+def test_hooks_and_links_agree_on_the_manifest_of_the_packs_own_checkout(manifest: str, project: Path) -> None:
     make_own_checkout(project, manifest)
-    assert guard("tuneloop cancel runs/demo", project).decision == "ask"
+    silent = guard("tuneloop cancel runs/demo", project).decision is None
+    assert silent == is_pack(project) == MANIFESTS[manifest]
 
 
-@pytest.mark.parametrize("missing", ["hooks/launch", "lib/tuneloop/hooks"])
-def test_the_packs_manifest_alone_is_no_checkout_of_the_pack(missing: str, project: Path) -> None:
+@pytest.mark.parametrize("missing", ["hooks/launch", "lib/tuneloop/hooks", ".claude-plugin/plugin.json"])
+def test_hooks_and_links_agree_that_a_part_of_it_is_no_checkout(missing: str, project: Path) -> None:
     make_own_checkout(project)
+    assert is_pack(project)
     (project / missing).rename(project / "gone")
     assert guard("tuneloop cancel runs/demo", project).decision == "ask"
+    assert not is_pack(project)

@@ -18,7 +18,6 @@ Kind = Literal["skills", "commands", "agents"]
 KINDS: tuple[Kind, ...] = ("skills", "commands", "agents")  # the folders that the client scans
 MANIFEST = "tuneloop.json"
 SETTINGS = "settings.json"
-_OURS = "tuneloop"  # the plugin's name
 _THROUGH_A_LINK = "is a link: nothing is written through it"
 
 
@@ -68,8 +67,17 @@ def for_project(start: Path, named: Path | None = None) -> Target:
 
 
 def is_pack(folder: Path) -> bool:
-    """Tell whether a folder is the root of this pack, in whatever version."""
-    return _plugin(folder).get("name") == _OURS
+    """Tell whether a folder is the root of the pack's own checkout, in whatever version.
+
+    `hooks/launch` says the same in shell: a manifest that begins with the pack's name, and the pack beside it. A
+    manifest alone may be anybody's.
+    """
+    try:
+        manifest = b"".join((folder / PLUGIN).read_bytes().split())
+    except OSError:
+        return False
+    whole = (folder / "hooks" / "launch").is_file() and (folder / "lib" / "tuneloop" / "hooks").is_dir()
+    return whole and manifest.startswith(b'{"name":"tuneloop",')
 
 
 def pack_version(root: Path) -> str:
