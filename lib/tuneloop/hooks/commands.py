@@ -4,8 +4,8 @@ A command is a word, or two for a command of a group. Workers bring `scaffold-<t
 
 `explain`, `doctor` and `sample` are reading commands although they start something of the project: the interpreter that
 its configuration names, as jobs do, and with it `explain` loads the project's own evaluation tasks, and `sample` a
-model, in formats that hold no code. They write nothing, and spend no budget. Who wants to be asked, as in a project that
-is not trusted, denies them in the client's own permissions.
+model, in formats that hold no code. They write nothing, and spend no budget. Who wants to be asked, as in a project
+that is not trusted, denies them in the client's own permissions.
 """
 
 from __future__ import annotations

@@ -123,12 +123,12 @@ def _read(text: str, line: Line, deeper: int) -> None:
         return
     outside = []  # where the shells around this one are: `cd` in parentheses ends with them
     for words in _segments(lexer):
-        if words == "(":
-            outside.append(line.folders)
-        elif words == ")":
-            line.folders = outside.pop() if outside else line.folders
-        else:
+        if not isinstance(words, str):
             _read_segment(words, line, deeper)
+        elif words == "(":
+            outside.append(line.folders)
+        elif outside:
+            line.folders = outside.pop()
     for document in lexer.documents:
         _read_script(document, line, deeper)
 

@@ -12,8 +12,10 @@ from tuneloop.librarian.target import MANIFEST, Target, user_folder
 # In `.specify`: written by `specify init`, not by hand, and none of them by our commands.
 _BY_SPEC_KIT = ("integration.json", "init-options.json", "scripts")
 # Its own commands, which it makes as skills; earlier versions made files with dots in their names.
-_CORE = ("analyze", "checklist", "clarify", "constitution", "converge", "implement", "plan", "specify", "tasks")
-_CORE = (*_CORE, "taskstoissues")
+_CORE = (
+    *("analyze", "checklist", "clarify", "constitution", "converge"),
+    *("implement", "plan", "specify", "tasks", "taskstoissues"),
+)
 _PLUGIN = "tuneloop@"  # and the marketplace's name
 
 
