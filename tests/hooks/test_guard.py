@@ -5,11 +5,14 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hook_support import guard
 
+import command_line
 from lab import cli, make_echo, plan_id
 from tuneloop.documents.cache import plan_file
 from tuneloop.hooks.guard import answer
+from tuneloop.loop import shown
 
 READS = [
     "tuneloop status",
@@ -116,6 +119,9 @@ UNDECIDED = [
     "git clone https://example.org/tuneloop && ls",
     "git commit -m 'tuneloop cancel ends jobs'",
     "grep -rn 'tuneloop clean' docs/*.md",
+    "rg 'tuneloop cancel'",
+    'git log --grep="tuneloop cancel" -5',
+    "cat lib/tuneloop/__main__.py",
     "ls runs | xargs -n 1 tuneloop status",
     "PLAN=$(tuneloop run-experiment runs/demo --dry-run --json | jq -r .plan)",
     "cat > notes.md <<'END'\nWhat `tuneloop status` says isn't\nall (yet.\nEND",
@@ -142,6 +148,10 @@ ASKS = [
     "'/two words/tuneloop' cancel runs/demo",
     "python -m tuneloop cancel runs/demo",
     "python3 -m tuneloop.cli.main cancel runs/demo",
+    "python lib/tuneloop/__main__.py run-experiment EXP --yes 4f2a1b22",
+    "python /x/site-packages/tuneloop/cli/main.py cancel EXP",
+    'GIT_EDITOR="tuneloop cancel EXP" git commit',
+    "GIT_EDITOR='tuneloop cancel EXP' git commit -m 'as told'",
     "bash -c 'tuneloop cancel runs/demo'",
     "bash -c \"bash -c 'tuneloop cancel runs/demo'\"",
     "eval tuneloop cancel runs/demo",
@@ -238,6 +248,25 @@ def test_submitting_cancelling_and_deleting_asks(command: str, tmp_path: Path) -
     assert decision(command, tmp_path) == "ask"
 
 
+@pytest.mark.parametrize("tool", ["tuneloop", ".venv/bin/tuneloop", "./.venv/bin/tuneloop"])
+def test_outside_of_the_project_nothing_passes(tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier `cd` may have led to a folder with another library."""
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    (project / "runs").mkdir(parents=True)
+    elsewhere.mkdir()
+    monkeypatch.setenv("CLAUDE_PROJECT_DIR", str(project))
+    for folder, passes in ((project, True), (project / "runs", True), (elsewhere, False), (tmp_path, False)):
+        assert decision(f"{tool} status", folder) == ("allow" if passes else None)
+    assert decision(f"cd {project} && {tool} status", elsewhere) == "allow"
+    assert decision(f"cd ../project/runs; cd ../../elsewhere; {tool} status", elsewhere) is None
+
+
+@pytest.mark.parametrize("command", [command for command in ASKS if "tuneloop" not in command] + ASKS[:1])
+def test_the_launcher_sees_each_way_of_writing_the_name(command: str, tmp_path: Path) -> None:
+    """It decides by letters alone whether there is anything to do, so it may not miss what the guard would ask about."""
+    assert guard(command, tmp_path).decision == "ask"
+
+
 def decision(command: str, folder: Path) -> object:
     said = answer({"cwd": str(folder), "tool_input": {"command": command}})
     if said is None:
@@ -289,7 +318,10 @@ def test_the_question_tells_the_plan_while_it_holds(scaffolded: Path) -> None:
     summary.write_text(whole + "\nA note.\n")
     assert f"plan {plan}" in guard("tuneloop run-experiment 'runs/two words'", scaffolded).reason
     summary.write_text(whole.replace("hours: 2", "hours: 3"))
-    assert "has changed since its dry run" in guard("tuneloop run-experiment 'runs/two words'", scaffolded).reason
+    assert (
+        "something has changed since its dry run"
+        in guard("tuneloop run-experiment 'runs/two words'", scaffolded).reason
+    )
     summary.write_text(whole)
     assert f"plan {plan}" in guard("tuneloop run-experiment 'runs/two words'", scaffolded).reason
 
@@ -298,7 +330,76 @@ def test_the_question_tells_the_plan_while_it_holds(scaffolded: Path) -> None:
 def test_a_plan_to_cancel_names_its_runs(scaffolded: Path) -> None:
     cli("cancel", scaffolded / "runs" / "two words", "control", "--dry-run")
     assert "ends 0 jobs" in guard("tuneloop cancel 'runs/two words' control", scaffolded).reason
-    assert "was about other runs" in guard("tuneloop cancel 'runs/two words'", scaffolded).reason
+    assert "was about something else" in guard("tuneloop cancel 'runs/two words'", scaffolded).reason
+
+
+@pytest.mark.slow
+def test_each_command_has_a_dry_run_of_its_own(scaffolded: Path) -> None:
+    experiment = scaffolded / "runs" / "two words"
+    plan = plan_id(experiment)
+    cli("cancel", experiment, "--dry-run")
+    cli("clean", experiment, "--keep", "last", "--dry-run")
+    cli("scaffold-experiment", experiment, "--replace", "control", "--dry-run")
+    assert f"plan {plan}" in guard("tuneloop run-experiment 'runs/two words'", scaffolded).reason
+    assert "ends 0 jobs" in guard("tuneloop cancel 'runs/two words'", scaffolded).reason
+    assert "removes " in guard("tuneloop clean 'runs/two words'", scaffolded).reason
+    again = "tuneloop scaffold-experiment 'runs/two words'"
+    assert "sets the results of control aside, writes" in guard(f"{again} --replace control", scaffolded).reason
+    assert "was about something else" in guard(f"{again} --replace=r001", scaffolded).reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["tuneloop.yaml", "config/tuneloop/config.yaml"])
+def test_a_changed_configuration_makes_an_estimate_old(file: str, scaffolded: Path, tmp_path: Path) -> None:
+    experiment = scaffolded / "runs" / "two words"
+    path = (scaffolded if file == "tuneloop.yaml" else tmp_path) / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    environment = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+    cli("run-experiment", experiment, "--dry-run", env=environment)
+    ask = "tuneloop run-experiment 'runs/two words'"
+    assert "; plan " in guard(ask, scaffolded, **environment).reason
+    path.write_text("clusters: {local: {cost: {gpu_hour: 9}}}\n")
+    assert "something has changed since" in guard(ask, scaffolded, **environment).reason
+    path.unlink()
+    assert "; plan " in guard(ask, scaffolded, **environment).reason
+
+
+@pytest.mark.slow
+def test_the_question_tells_of_a_profile_that_was_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tuneloop.yaml").write_text("clusters: {site: {executor: slurm}}\n")
+    CliRunner().invoke(command_line.cli(), ["cluster", "check", "site", "--dry-run"])
+    assert "site: no job, for there are faults; shown" in guard("tuneloop cluster check site", tmp_path).reason
+    (tmp_path / "tuneloop.yaml").write_text("clusters: {site: {executor: slurm, gpus: 2}}\n")
+    assert "something has changed since" in guard("tuneloop cluster check site", tmp_path).reason
+
+
+def test_the_question_tells_of_an_export_that_was_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown.remember(Path("runs/demo/r1@0").absolute(), "export", "writes a model", rest=["./out/"])
+    assert "writes a model; shown just now" in guard("tuneloop export runs/demo/r1@0 out --replace", tmp_path).reason
+    assert "something else" in guard("tuneloop export runs/demo/r1@0 other --replace", tmp_path).reason
+    assert "no dry run" in guard("tuneloop export runs/demo/r2@0 out --replace", tmp_path).reason
+
+
+@pytest.mark.parametrize(
+    ("line", "known"),
+    [
+        ("cd y; tuneloop retry x --failed", False),
+        ("(cd y); tuneloop retry x --failed", True),
+        ("(cd y; (cd z); ls) && tuneloop retry x --failed", True),
+        ("bash -c 'cd y; tuneloop status'; tuneloop retry x --failed", True),
+        ("echo $(cd y); tuneloop retry x --failed", True),
+        ("case a in b) cd y;; esac; cd ..; tuneloop retry x --failed", True),
+        ("cd y; (cd ..; tuneloop retry x --failed)", True),
+        ("tuneloop status; cd y; tuneloop retry x --failed", False),
+    ],
+)
+def test_a_folder_holds_as_long_as_its_shell(line: str, known: bool, tmp_path: Path) -> None:
+    remember(tmp_path)
+    asked = guard(line, tmp_path)
+    assert asked.decision == "ask"
+    assert ("8 jobs; plan 4f2a1b22" in asked.reason) == known
 
 
 @pytest.mark.slow
@@ -314,16 +415,16 @@ def remember(project: Path, **changed: object) -> None:
     """Remember a plan of an experiment without files in `project`/x."""
     (project / "x").mkdir(exist_ok=True)
     value = {
-        "experiment": str(project / "x"),
+        "base": str(project / "x"),
         "command": "retry",
         "plan": "4f2a1b22",
-        "runs": [],
+        "rest": [],
         "what": "8 jobs",
         "time": time.time() - 200,
         "files": [],
         "fingerprint": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     }
-    entry = plan_file(project / "x")
+    entry = plan_file(project / "x", "retry")
     entry.parent.mkdir(parents=True, exist_ok=True)
     entry.write_text(json.dumps(value | changed))
 
@@ -348,7 +449,9 @@ def test_what_is_remembered_is_told_in_one_plain_line(tmp_path: Path) -> None:
         {"files": ["../*"]},
         {"files": ["a*"] * 1000},
         {"files": [""]},
-        {"runs": None},
+        {"rest": None},
+        {"base": "/proc"},
+        {"base": 3},
     ],
 )
 def test_a_broken_memory_still_asks(broken: dict[str, object], tmp_path: Path) -> None:
@@ -361,7 +464,7 @@ def test_a_broken_memory_still_asks(broken: dict[str, object], tmp_path: Path) -
 @pytest.mark.parametrize("text", ["", "[]", "3", "[" * 100_000, "\udcff", "{}"])
 def test_a_memory_that_is_none_still_asks(text: str, tmp_path: Path) -> None:
     remember(tmp_path)
-    plan_file(tmp_path / "x").write_bytes(text.encode(errors="surrogateescape"))
+    plan_file(tmp_path / "x", "retry").write_bytes(text.encode(errors="surrogateescape"))
     assert "no dry run of it is known" in guard("tuneloop retry x --failed", tmp_path).reason
 
 

@@ -81,6 +81,12 @@ def test_an_old_python_can_read_them() -> None:
         ast.parse("match 1:\n  case 1: pass", feature_version=OLDEST)
 
 
+def test_an_older_python_can_say_that_it_is_too_old() -> None:
+    source = (LIB / "tuneloop" / "hooks" / "__main__.py").read_text()
+    ast.parse(source, feature_version=(3, 6))
+    assert "__future__" not in source
+
+
 @pytest.mark.parametrize("name", ["guard", "session"])
 def test_a_system_python_runs_them_isolated(name: str, tmp_path: Path) -> None:
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable

@@ -4,10 +4,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hook_support import call, copied_pack, guard, make_own_checkout, settings_line, shell_event
+
+from tuneloop.librarian.target import is_pack
 
 # A hook that lets one command pass, blocks all others as a hook may (2), and breaks on request.
 BLOCKER = '''\
@@ -115,6 +118,18 @@ def test_whatever_is_missing_blocks(missing: str, pack: Path, project: Path) -> 
     assert answer.complained
 
 
+@pytest.mark.parametrize("tool", ["cat", "tr", "timeout"])
+def test_a_missing_tool_blocks(tool: str, pack: Path, project: Path, tmp_path: Path) -> None:
+    (tmp_path / "path").mkdir()
+    for name in {"sh", "cat", "tr", "timeout"} - {tool}:
+        (tmp_path / "path" / name).symlink_to(shutil.which(name) or "nowhere")
+    line = f'"{pack}/hooks/launch" --must guard || exit 2'
+    event = shell_event("tuneloop cancel x", project)
+    assert call(line, event, project, PATH=str(tmp_path / "path")).code == 2
+    (tmp_path / "path" / tool).symlink_to(shutil.which(tool) or "nowhere")
+    assert call(line, event, project, PATH=str(tmp_path / "path")).decision == "ask"
+
+
 def test_a_killed_launcher_blocks(pack: Path, project: Path) -> None:
     launch = pack / "hooks" / "launch"
     launch.write_text(launch.read_text().replace("name=$1\n", "name=$1\nkill -9 $$\n"))
@@ -160,6 +175,69 @@ def test_python_is_not_started_where_there_is_nothing_to_guard(pack: Path, proje
     assert (tmp_path / "started").exists()
 
 
+# An interpreter that is another one and says that it is 3.8.
+OLD = """\
+#!/bin/sh
+echo "$0" >>"$STARTED"
+shift 2
+exec {python} -I -S -c 'import runpy, sys
+sys.version_info, sys.argv = (3, 8, 18), sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")' "$@"
+"""
+
+
+def program(place: Path, text: str) -> Path:
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(text)
+    place.chmod(0o755)
+    return place
+
+
+@pytest.fixture
+def old_python(pack: Path, tmp_path: Path) -> dict[str, str]:
+    """A system whose own Python is too old, and whose PATH begins with an empty folder; what that needs to be set."""
+    text = OLD.replace("{python}", sys.executable)
+    program(tmp_path / "usr" / "python3", text)
+    launch = pack / "hooks" / "launch"
+    launch.write_text(launch.read_text().replace("/usr/bin/python3 ", f"{tmp_path}/usr/python3 "))
+    for name in ("sh", "cat", "tr", "timeout"):
+        (tmp_path / "path").mkdir(exist_ok=True)
+        (tmp_path / "path" / name).symlink_to(shutil.which(name) or "nowhere")
+    return {"PATH": str(tmp_path / "path"), "STARTED": str(tmp_path / "started")}
+
+
+@pytest.mark.parametrize("name", ["python3", "python", "python3.11"])
+def test_a_python_that_is_too_old_is_passed_over(
+    name: str, pack: Path, project: Path, tmp_path: Path, old_python: dict[str, str]
+) -> None:
+    line, event = settings_line("PreToolUse", pack), shell_event("tuneloop cancel x", project)
+    assert call(line, event, project, **old_python) == (0, "", "")
+    assert call(must(pack), shell_event("harmless", project), project, **old_python).code == 2
+    program(tmp_path / "path" / name, f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    assert call(line, event, project, **old_python).decision == "ask"
+    assert call(must(pack), shell_event("harmless", project), project, **old_python) == (0, "", "")
+
+
+@pytest.mark.parametrize("broken", ["#!/nowhere/python\n", "#!/bin/sh\nexit 127\n"])
+def test_a_python_that_does_not_start_is_passed_over(
+    broken: str, pack: Path, project: Path, tmp_path: Path, old_python: dict[str, str]
+) -> None:
+    program(tmp_path / "usr" / "python3", broken)
+    program(tmp_path / "path" / "python3", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    line, event = settings_line("PreToolUse", pack), shell_event("tuneloop cancel x", project)
+    assert call(line, event, project, **old_python).decision == "ask"
+
+
+def test_a_python_that_fits_is_the_only_one_to_start(
+    pack: Path, project: Path, tmp_path: Path, old_python: dict[str, str]
+) -> None:
+    program(tmp_path / "usr" / "python3", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    program(tmp_path / "path" / "python3", '#!/bin/sh\necho "$0" >>"$STARTED"\n')
+    line, event = settings_line("PreToolUse", pack), shell_event("tuneloop cancel x", project)
+    assert call(line, event, project, **old_python).decision == "ask"
+    assert not (tmp_path / "started").exists()
+
+
 def test_a_wheels_layout_is_found(pack: Path, project: Path, tmp_path: Path) -> None:
     library = tmp_path / "site packages" / "tuneloop"
     shutil.copytree(pack / "lib" / "tuneloop", library)
@@ -194,24 +272,31 @@ def test_the_project_counts_and_not_where_its_shell_went(project: Path, tmp_path
     assert call(line, event, project, CLAUDE_PROJECT_DIR="nowhere").decision == "ask"
 
 
-@pytest.mark.parametrize(
-    "manifest",
-    [
-        '{"name": "another"}',
-        '{"name": "another", "dependencies": [{"name": "tuneloop"}]}',
-        '{"dependencies": [{"name": "tuneloop", "version": "0.1"}], "name": "another"}',
-        '{\n  "dependencies": [\n  {\n  "name": "tuneloop",\n  "version": "0.1"}],\n  "name": "another"\n}',
-        '{"name": "tuneloop-fork", "version": "0.1"}',
-        "",
-    ],
-)
-def test_another_plugins_folder_is_no_checkout_of_the_pack(manifest: str, project: Path) -> None:
+MANIFESTS = {
+    '{"name": "tuneloop", "version": "0.1"}': True,
+    '{\r\n\t"name" : "tuneloop",\n "version": "0.1"}': True,
+    '{"name": "another"}': False,
+    '{"name": "another", "dependencies": [{"name": "tuneloop"}]}': False,
+    '{"dependencies": [{"name": "tuneloop", "version": "0.1"}], "name": "another"}': False,
+    '{\n  "dependencies": [\n  {\n  "name": "tuneloop",\n  "version": "0.1"}],\n  "name": "another"\n}': False,
+    '{"name": "tuneloop-fork", "version": "0.1"}': False,
+    '{"version": "0.1", "name": "tuneloop"}': False,
+    '{"name":\u00a0"tuneloop", "version": "0.1"}': False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS)
+def test_hooks_and_links_agree_on_the_manifest_of_the_packs_own_checkout(manifest: str, project: Path) -> None:
     make_own_checkout(project, manifest)
-    assert guard("tuneloop cancel runs/demo", project).decision == "ask"
+    silent = guard("tuneloop cancel runs/demo", project).decision is None
+    assert silent == is_pack(project) == MANIFESTS[manifest]
 
 
-@pytest.mark.parametrize("missing", ["hooks/launch", "lib/tuneloop/hooks"])
-def test_the_packs_manifest_alone_is_no_checkout_of_the_pack(missing: str, project: Path) -> None:
+@pytest.mark.parametrize("missing", ["hooks/launch", "lib/tuneloop/hooks", ".claude-plugin/plugin.json"])
+def test_hooks_and_links_agree_that_a_part_of_it_is_no_checkout(missing: str, project: Path) -> None:
     make_own_checkout(project)
+    assert is_pack(project)
     (project / missing).rename(project / "gone")
     assert guard("tuneloop cancel runs/demo", project).decision == "ask"
+    assert not is_pack(project)

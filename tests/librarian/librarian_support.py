@@ -40,6 +40,8 @@ def make_pack(root: Path, version: str = "0.1.0") -> Path:
     for name in ("speckit-plan", "overview"):
         write(root / f"commands/{name}.md", f"---\ndescription: What {name} does.\n---\n\nDo it with $ARGUMENTS.\n")
     write(root / "agents/reader.md", "---\nname: reader\ndescription: Reads.\ntools: Read\n---\n\nRead.\n")
+    write(root / "hooks/launch", "#!/bin/sh\n").chmod(0o755)
+    write(root / "lib/tuneloop/hooks/guard.py", "")
     hooks = {"PreToolUse": [{"matcher": "Bash", "hooks": [{"type": "command", "command": HOOK, "timeout": 10}]}]}
     write(root / "hooks/hooks.json", json.dumps({"description": "asks", "hooks": hooks}))
     return root

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from librarian_support import DEFAULT, link, linked, make_pack, state, unlink, w
 
 from tuneloop.documents.errors import BusyError, InputError, MissingError
 from tuneloop.librarian import acts
+from tuneloop.librarian.health import faults
 from tuneloop.librarian.links import LinkPlan, plan_link, plan_unlink
 from tuneloop.librarian.pack import Pack, read_pack
 from tuneloop.librarian.settings import additions
@@ -297,11 +299,78 @@ def test_a_checkout_of_the_pack_is_repaired(pack: Pack) -> None:
     (pack.root / ".claude/skills/do-it").unlink()
     (pack.root / ".claude/commands/speckit.plan.md").write_text("older")
     write(pack.root / ".claude/commands/mine.md", "mine")
-    shutil.rmtree(pack.root / "skills/lifecycle/clean-up")
-    link(read_pack(pack.root), pack.root)
-    assert linked(pack.root) == DEFAULT - {"skills/clean-up"} | {"commands/mine.md"}
-    assert not (pack.root / ".claude/skills/clean-up").is_symlink()
+    link(pack, pack.root)
+    assert linked(pack.root) == DEFAULT | {"commands/mine.md"}
     assert "@.claude" in (pack.root / ".claude/commands/speckit.plan.md").read_text()
+
+
+def text_of_links(root: Path) -> None:
+    for path in [*(root / ".claude").glob("*/*")]:
+        if path.is_symlink():
+            text = str(path.readlink())
+            path.unlink()
+            path.write_text(text)
+
+
+def own_file(root: Path) -> None:
+    path = root / ".claude/commands/speckit-plan.md"
+    path.unlink()
+    path.write_text("mine")
+
+
+def spec_kit_beside(root: Path) -> None:
+    write(root / ".specify/scripts/bash/common.sh", "")
+
+
+def skill_taken_out(root: Path) -> None:
+    shutil.rmtree(root / "skills/lifecycle/clean-up")
+
+
+def all_skills_taken_out(root: Path) -> None:
+    shutil.rmtree(root / "skills")
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "hint"),
+    [
+        (text_of_links, "git made a text file of a link; `git config core.symlinks true`", "`git checkout -- .claude/"),
+        (
+            own_file,
+            "commands/speckit-plan.md: left alone, something of yours",
+            "`git checkout -- .claude/commands/spec",
+        ),
+        (spec_kit_beside, "", ""),
+        (skill_taken_out, "skills/clean-up: left alone, no longer in the pack", "`git rm .claude/skills/clean-up`"),
+        (all_skills_taken_out, "4 skills: left alone, no longer in the pack", "`git rm .claude/skills/clean-up "),
+    ],
+)
+def test_in_a_checkout_of_the_pack_nothing_is_ever_removed(
+    pack: Pack, change: Callable[[Path], None], told: str, hint: str
+) -> None:
+    link(pack, pack.root)
+    change(pack.root)
+    before = state(pack.root)
+    plan = link(read_pack(pack.root), pack.root)
+    assert state(pack.root) == before
+    found = list(faults(plan))
+    assert [fault.message for fault in found if told not in fault.message] == []
+    assert all((fault.hint or "").startswith(hint) for fault in found)
+    assert bool(found) == bool(told)
+
+
+def test_spec_kit_in_a_checkout_of_the_pack_is_told(pack: Pack) -> None:
+    spec_kit_beside(pack.root)
+    plan = link(pack, pack.root)
+    assert linked(pack.root) == DEFAULT
+    assert plan.said == ("spec-kit's own commands are here (.specify/scripts): ours stay as well, since git has them",)
+
+
+def test_a_link_of_another_name_in_a_checkout_of_the_pack_stays(pack: Pack) -> None:
+    link(pack, pack.root)
+    (pack.root / ".claude/skills/short").symlink_to("../../skills/experiment/do-it")
+    plan = link(pack, pack.root)
+    assert "skills/short" in linked(pack.root)
+    assert list(faults(plan)) == []
 
 
 def test_this_repository_has_the_links_that_link_makes() -> None:

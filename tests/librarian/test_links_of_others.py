@@ -73,6 +73,15 @@ def test_the_very_link_made_by_hand_is_used_and_stays(pack: Pack, project: Path)
     assert state(project) == before
 
 
+def test_one_made_by_hand_beside_ours_stays_too(pack: Pack, project: Path) -> None:
+    link(pack, project, "clean-up")
+    place = project / ".claude/skills/do-it"
+    place.symlink_to(pack.root / "skills/experiment/do-it")
+    assert not link(pack, project).left
+    unlink(project)
+    assert linked(project) == {"skills/do-it"}
+
+
 @pytest.mark.parametrize("name", ["", "skills", "commands", "agents"], ids=["claude", "skills", "commands", "agents"])
 def test_nothing_is_written_through_a_folder_that_is_a_link(
     pack: Pack, project: Path, tmp_path: Path, name: str
@@ -137,6 +146,42 @@ def test_a_broken_manifest_changes_nothing(pack: Pack, project: Path, text: str)
         link(pack, project)
     assert str(path) in str(caught.value)
     assert linked(project) == set()
+
+
+def linked_settings(path: Path) -> None:
+    path.symlink_to(write(path.parents[2] / "other.json", "{}"))
+
+
+def dangling_settings(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        linked_settings,
+        dangling_settings,
+        lambda path: path.write_text("{"),
+        lambda path: path.write_bytes(b"\xff"),
+        lambda path: path.mkdir(),
+    ],
+    ids=["link", "dangling", "broken", "no text", "folder"],
+)
+def test_settings_that_cannot_be_written_stop_only_who_would_write_them(
+    pack: Pack, project: Path, make: Callable[[Path], object]
+) -> None:
+    (project / ".claude").mkdir()
+    make(project / ".claude/settings.json")
+    before = state(project)
+    wanted = additions(pack.root, ["Bash(tuneloop status:*)"])
+    with pytest.raises(InputError):
+        link(pack, project, additions=wanted, merge=True)
+    assert state(project) == before
+    link(pack, project, additions=wanted)
+    assert "skills/do-it" in linked(project)
+    assert not link(pack, project, additions=wanted).to_do
+    unlink(project)
+    assert state(project) == before
 
 
 # Nobody's rights. Root may write anywhere, so a process without rights links.
@@ -205,6 +250,27 @@ def test_what_nobody_may_take_away_stays_whole(open_folder: Path) -> None:
     project.chmod(0o777)
     assert as_nobody(open_folder, "unlink").returncode == 0
     assert state(project) == {}
+
+
+def test_a_state_folder_that_cannot_be_written_is_told(open_folder: Path) -> None:
+    (open_folder / "project").mkdir()
+    (open_folder / "project").chmod(0o777)
+    (open_folder / "state").chmod(0o555)
+    done = as_nobody(open_folder, "link")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "the lock of links cannot be made: permission denied" in done.stderr
+    assert "hint: set XDG_STATE_HOME to a folder that can be written" in done.stderr
+    assert state(open_folder / "project") == {}
+
+
+def test_settings_that_nobody_may_read_stop_no_link(open_folder: Path) -> None:
+    project = open_folder / "project"
+    write(project / ".claude/settings.json", "{}").chmod(0o600)
+    for folder in (project, project / ".claude"):
+        folder.chmod(0o777)
+    assert as_nobody(open_folder, "link").returncode == 0
+    assert as_nobody(open_folder, "unlink").returncode == 0
+    assert as_nobody(open_folder, "link", "--with-settings").returncode == 2
 
 
 def test_a_read_only_disk_is_told(pack: Pack, read_only_disk: Path) -> None:

@@ -10,6 +10,7 @@ from tuneloop.librarian import acts
 from tuneloop.librarian.health import faults, plan_warnings
 from tuneloop.librarian.links import plan_link
 from tuneloop.librarian.pack import Pack, read_pack
+from tuneloop.librarian.settings import additions
 from tuneloop.librarian.target import for_project, for_user
 
 
@@ -152,6 +153,33 @@ def test_where_spec_kit_was_set_up_its_commands_win(pack: Pack, project: Path, f
     plan = link(pack, project)
     assert linked(project) - {sign.removeprefix(".claude/")} == {place for place in DEFAULT if "speckit" not in place}
     assert any(f"({sign})" in said for said in plan_warnings(plan))
+
+
+@pytest.mark.parametrize("file", ["commands/speckit.notes.md", "skills/speckit-notes/SKILL.md", "commands/speckit.md"])
+def test_a_person_s_own_file_of_such_a_name_is_no_spec_kit(pack: Pack, project: Path, file: str) -> None:
+    write(project / ".claude" / file, "# mine")
+    link(pack, project)
+    assert linked(project) >= DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"project/.claude/settings.local.json": True}, True),
+        ({"home/.claude/settings.json": True}, True),
+        ({"project/.claude/settings.local.json": False, "home/.claude/settings.json": True}, False),
+        ({"home/.claude/settings.json": "yes"}, False),
+    ],
+)
+def test_hooks_that_are_turned_off_are_told(pack: Pack, project: Path, settings: dict[str, object], told: bool) -> None:
+    wanted = additions(pack.root, [])
+    for name, value in settings.items():
+        write(project.parent / name, json.dumps({"disableAllHooks": value}))
+    plan = link(pack, project, additions=wanted, merge=True)
+    assert any("`disableAllHooks` is on" in said for said in plan_warnings(plan)) == told
+    found = plan_link(pack, for_project(project, project), wish(repair=True, additions=wanted))
+    assert [fault.message for fault in faults(found) if "disableAllHooks" not in fault.message] == []
+    assert bool(list(faults(found))) == told
 
 
 def test_dotted_names_that_came_with_a_clone_are_not_spec_kit_s(pack: Pack, project: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_good_pack_has_no_fault(tmp_path: Path) -> None:
         ('requires: ""', 'requires: "b-skil>=0.1"', "requires `b-skil`, which the pack has not"),
         ('requires: ""', 'requires: "b-skill>=0.3"', "requires `b-skill>=0.3`, and the pack has 0.2.0"),
         ('requires: ""', 'requires: "b-skill at least 0.3"', "`b-skill at least 0.3` is no requirement"),
-        ('requires: ""', 'requires: "b-skill; c-skill"', "requires itself in the end"),
+        ('requires: ""', 'requires: "b-skill; a-skill"', "requires itself"),
         ("Start with `tuneloop status EXP`", "Read first", "the body has no first command"),
         ("# The thing", "# As in `b-skill`", "sends to `b-skill`, which it does not require"),
         ("# The thing", "# As in **b-skill**, later", "sends to `b-skill`, which it does not require"),
@@ -86,6 +86,17 @@ def test_each_fault_of_a_skill_is_found(tmp_path: Path, old: str, new: str, mess
     except InputError as error:
         found = error.problems
     assert any(message in problem.message and problem.source == folder / "SKILL.md" for problem in found), found
+
+
+def test_what_a_body_explains_itself_by_is_required(tmp_path: Path) -> None:
+    """A part whose states are those of the larger step, also where the description says not to use that one."""
+    write_skill(tmp_path, "whole", ('requires: ""', 'requires: "part"'))
+    body = "\nStates are as in `whole`.\n"
+    folder = write_skill(tmp_path, "part", ("Not for", "Not for all (whole) nor"), body=body)
+    assert messages(tmp_path) == ["sends to `whole`, which it does not require"]
+    skill = folder / "SKILL.md"
+    skill.write_text(skill.read_text().replace('requires: ""', 'requires: "whole"'))
+    assert messages(tmp_path) == []
 
 
 def test_names_that_hide_each_other_are_found(tmp_path: Path) -> None:

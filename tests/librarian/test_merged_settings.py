@@ -137,6 +137,7 @@ def test_a_hook_is_silent_where_its_launcher_is_not(tmp_path: Path) -> None:
 
 def test_a_hook_that_must_block_blocks_without_its_launcher(tmp_path: Path) -> None:
     root = make_pack(tmp_path / "pack")
+    (root / "hooks/launch").unlink()
     hooks = root / "hooks/hooks.json"
     hooks.write_text(hooks.read_text().replace("guard", "--must guard || exit 2"))
     (hook,) = additions(root, [])

@@ -45,6 +45,13 @@ def test_what_is_left_alone_is_noted_and_no_failure(project: Path) -> None:
     assert (found["schema"], found["left"], found["written"]) == ("tuneloop.skills/1", ["skills/run-inspect"], False)
 
 
+def test_a_part_brings_the_skill_that_explains_it(project: Path) -> None:
+    for part, whole in (("run-inspect", "run-experiment"), ("scaffold-torchtune", "scaffold-experiment")):
+        tuneloop(project, "skills", "link", part)
+        assert f"skills/{whole}" in linked(project)
+        tuneloop(project, "skills", "unlink")
+
+
 def test_the_line_that_doctor_says_mends(project: Path) -> None:
     tuneloop(project, "skills", "link", "run-inspect")
     (project / ".claude/skills/run-inspect").unlink()

@@ -19,6 +19,7 @@ def pack(tmp_path: Path) -> Path:
     folder = tmp_path / "the pack's"
     for name in ("bin", ".claude-plugin"):
         shutil.copytree(ROOT / name, folder / name)
+    (folder / "pyproject.toml").touch()
     return folder
 
 
@@ -79,6 +80,20 @@ def test_without_a_library_it_says_what_to_type(pack: Path, project: Path) -> No
     shown = subprocess.run(["sh", "-c", f"{line} --help"], capture_output=True, text=True, check=True)
     assert shown.stdout.startswith("usage: tuneloop-setup")
     assert not (project.parents[2] / "data").exists()
+
+
+def test_a_wheels_pack_names_the_command_that_it_came_with(project: Path, tmp_path: Path) -> None:
+    place = tmp_path / "an env" / "lib" / "python3.11" / "site-packages" / "tuneloop" / "pack"
+    for name in ("bin", ".claude-plugin"):
+        shutil.copytree(ROOT / name, place / name)
+    library(tmp_path / "an env" / "bin" / "tuneloop", "here")
+    done = find(place, project)
+    assert done.returncode == 3
+    line = done.stderr.splitlines()[1].removeprefix("  hint: ")
+    assert shlex.split(line) == [f"TUNELOOP_BIN={tmp_path}/an env/bin/tuneloop"]
+    again = ["sh", "-c", f"{line} '{place}/bin/tuneloop'"]
+    told = subprocess.run(again, env=environment(tmp_path), cwd=project, capture_output=True, text=True, check=True)
+    assert told.stdout == "here\n"
 
 
 def test_a_wrong_choice_is_told(pack: Path, project: Path) -> None:
@@ -165,8 +180,8 @@ def test_another_version_is_told_with_what_upgrades_that_one(
             place.symlink_to(venv / "bin" / "tuneloop")
     found = library(venv / "bin" / "tuneloop", "here")
     (venv / "lib" / "python3.11" / "site-packages" / "tuneloop-9.0.0.dist-info").mkdir(parents=True)
-    if where != "wheel":
-        (pack / "pyproject.toml").touch()
+    if where == "wheel":
+        (pack / "pyproject.toml").unlink()
     note = find(pack, project, **asked).stderr
     assert note.startswith("note: the library is 9.0.0 and this pack ")
     assert f": {asked.get('TUNELOOP_BIN', found)}; " in note
@@ -179,7 +194,17 @@ def test_another_version_is_told_with_what_upgrades_that_one(
         assert told[4:] == (["tuneloop==0.1.*"] if where == "wheel" else [str(pack)])
 
 
-@pytest.mark.parametrize("shim", ['exec tuneloop "$@"', 'exec env tuneloop "$@"', 'exec sh -c "exec tuneloop"'])
+@pytest.mark.parametrize(
+    "shim",
+    [
+        'exec tuneloop "$@"',
+        'exec env tuneloop "$@"',
+        'exec sh -c "exec tuneloop"',
+        'tuneloop "$@"',
+        '(sh -c "tuneloop; exit \\$?")',
+        'tuneloop "$@"; exit $?',
+    ],
+)
 def test_a_shim_that_leads_back_here_is_refused(shim: str, pack: Path, project: Path, tmp_path: Path) -> None:
     place = project / ".venv" / "bin" / "tuneloop"
     place.parent.mkdir(parents=True)
@@ -198,6 +223,23 @@ def test_a_library_may_call_the_command_again(pack: Path, project: Path) -> None
     library(project / ".venv" / "bin" / "tuneloop", "here", body)
     done = find(pack, project, "once")
     assert (done.returncode, done.stdout) == (0, "here\nhere\n")
+
+
+def test_a_chain_of_jobs_may_go_on_for_ever(pack: Path, project: Path) -> None:
+    """Each job types `tuneloop`, which hands over the next one and ends before that begins."""
+    body = 'echo "$TUNELOOP_FOUND_BY" >noted\n'
+    library(project / ".venv" / "bin" / "tuneloop", "here", body)
+    noted = "0:1"
+    for _ in range(15):
+        assert find(pack, project, TUNELOOP_FOUND_BY=noted).returncode == 0
+        noted = (project / "noted").read_text().strip()
+
+
+@pytest.mark.parametrize("noted", ["", "x", "1:", ":1", "1:2:3", "7", "1:08", "$(exit 1):1"])
+def test_what_else_stands_in_the_variable_stops_nothing(noted: str, pack: Path, project: Path) -> None:
+    library(project / ".venv" / "bin" / "tuneloop", "here")
+    done = find(pack, project, TUNELOOP_FOUND_BY=noted)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "here\n", "")
 
 
 def test_a_link_on_the_path_knows_its_pack(pack: Path, project: Path, tmp_path: Path) -> None:

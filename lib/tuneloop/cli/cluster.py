@@ -138,11 +138,13 @@ def check_profile(
     """
     from tuneloop.documents.config import load
     from tuneloop.loop import proof
+    from tuneloop.loop.shown import remember
 
     configuration = load(Path.cwd())
     if dry_run:
         found, script = proof.without_job(proof.scheduled(configuration, name)), proof.script(configuration, name)
         found.checks += proof.misnamed_checks(configuration.profile(name))
+        remember(Path.cwd() / name, "cluster check", "a job of seconds" if found.ok else "no job, for there are faults")
     else:
         found, script = proof.prove(configuration, name, timeout), None
     if as_json:

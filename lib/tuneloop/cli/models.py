@@ -93,10 +93,15 @@ def export(
     """
     from tuneloop.loop.checkpoints import find_model
     from tuneloop.loop.export import plan_export, write_export
+    from tuneloop.loop.shown import remember
 
     plan = plan_export(find_model(reference, Path.cwd()), target, dtype, replace=replace)
     data: dict[str, Any] = {"schema": "tuneloop.export/1", "model": plan.model.name, "folder": str(plan.target)}
     if dry_run:
+        what = (
+            "all is there already" if plan.there else f"writes a model{', in the place of another' if replace else ''}"
+        )
+        remember(Path.cwd() / reference, "export", what, rest=[str(target)], layout=plan.model.experiment.layout)
         if as_json:
             write_json(data | {"written": None, "there": plan.there, "card": plan.card}, whole=True)
         elif plan.there:

@@ -68,12 +68,16 @@ def _scaffold(
     from tuneloop.experiment.read import read_experiment
     from tuneloop.loop.orders import Crew
     from tuneloop.loop.scaffold import plan_scaffold, write_scaffold
+    from tuneloop.loop.shown import remember_plan
 
     experiment = read_experiment(folder)
     for name in replace:
         experiment.run(name)
     crew = Crew(experiment)
     plan = plan_scaffold(experiment, crew, [only] if only else None)
+    if dry_run and replace:
+        what = f"sets the results of {' and '.join(replace)} aside, writes {len(plan.files)} files"
+        remember_plan(experiment.layout, f"scaffold-{only or 'experiment'}", what, runs=replace)
     written = {} if dry_run else write_scaffold(plan, crew, replace)
     if not dry_run and only is None:
         log = EventLog(experiment.layout.folder, "scaffold-experiment")

@@ -106,6 +106,7 @@ def unlink_pack(
         return
     if plan.before is None:
         say(f"nothing is linked in {target.base}")
+        _say_what_is_not_written_down(target)
         return
     _show(plan, dry_run=dry_run)
 
@@ -241,6 +242,15 @@ def _say_what_to_ignore(plan: "LinkPlan") -> None:
         others = len(found) - 1
         more = f" and {others} other new path{'' if others == 1 else 's'}" if others else ""
         note(f"note: only for this machine, so keep out of git, such as in .git/info/exclude: {found[0]}{more}")
+
+
+def _say_what_is_not_written_down(target: "Target") -> None:
+    """Note that links are there without their record: only `link` can tell whose they are."""
+    from tuneloop.librarian.health import mending_line
+
+    plan = None if _pack_if_any() is None else _look(target)
+    if plan is not None and plan.unrecorded:
+        note(f"note: links are there, and {target.manifest} is not: `{mending_line(plan)}` writes it, then unlink")
 
 
 def _data(plan: "LinkPlan", *, written: bool) -> dict[str, Any]:

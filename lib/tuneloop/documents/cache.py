@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from tuneloop.documents.places import configuration_files
+
 
 def folder() -> Path:
     """Return Tuneloop's folder for state that can be made again; it need not exist."""
@@ -15,9 +17,9 @@ def folder() -> Path:
     return Path(base) / "tuneloop"
 
 
-def plan_file(experiment: Path) -> Path:
-    """Return where the last plan that was shown for an experiment is remembered."""
-    return folder() / "plans" / f"{_key(experiment)}.json"
+def plan_file(subject: Path, command: str) -> Path:
+    """Return where it is remembered what a command was last shown to do with an experiment, a model or a profile."""
+    return folder() / "plans" / f"{_key(subject, command)}.json"
 
 
 def status_file(experiment: Path) -> Path:
@@ -31,9 +33,9 @@ def status_folder() -> Path:
 
 
 def fingerprint(experiment: Path, patterns: Iterable[str]) -> str:
-    """Return what changes with any file of the experiment that matches a pattern; of Markdown its head alone counts.
+    """Return what changes with any file of the experiment that matches a pattern, and with the configuration there.
 
-    Raises OSError for a file that cannot be read.
+    Of Markdown the head alone counts. Raises OSError for a file that cannot be read.
     """
     digest = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in experiment.glob(pattern)}):
@@ -41,6 +43,8 @@ def fingerprint(experiment: Path, patterns: Iterable[str]) -> str:
         if path.suffix == ".md":
             data = data.partition(b"\n---\n")[0]  # commands write tables into the body all the time
         digest.update(os.fsencode(path.relative_to(experiment)) + b"\0" + hashlib.sha256(data).digest())
+    for path in configuration_files(experiment):
+        digest.update(os.fsencode(path) + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
@@ -59,5 +63,6 @@ def config_lock(file: Path) -> Path:
     return folder() / "locks" / f"config-{_key(file)}"
 
 
-def _key(path: Path) -> str:
-    return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+def _key(path: Path, *more: str) -> str:
+    parts = [os.fsencode(path.resolve()), *(word.encode(errors="surrogateescape") for word in more)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]

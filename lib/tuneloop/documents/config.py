@@ -3,7 +3,6 @@
 The presence of `tuneloop.yaml` marks a project. Nothing else reads these files.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +12,11 @@ from pydantic import Field
 
 from tuneloop.documents.errors import MissingError, Problems, did_you_mean
 from tuneloop.documents.files import read_text, user_path
+from tuneloop.documents.places import PROJECT_FILE, configuration_files, find_project, user_file
 from tuneloop.documents.profile import Profile, ProfileName, contradictions
 from tuneloop.documents.schema import Schema, validate
 from tuneloop.documents.yamltext import lines_of, load_yaml
 
-PROJECT_FILE = "tuneloop.yaml"
 Lines = Mapping[tuple[str | int, ...], int]
 
 
@@ -62,32 +61,15 @@ class Configuration:
         return [file for file, names in self.written.items() if name in names]
 
 
-def user_file() -> Path:
-    """Return the user's own configuration; it need not exist."""
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(base) / "tuneloop" / "config.yaml"
-
-
-def find_project(start: Path) -> Path | None:
-    """Return the nearest folder upwards that holds `tuneloop.yaml`."""
-    here = start.resolve()
-    return next((folder for folder in (here, *here.parents) if (folder / PROJECT_FILE).is_file()), None)
-
-
 def load(start: Path) -> Configuration:
     """Return the configuration that holds in the folder `start`. Raises InputError with every fault of a file."""
     project = find_project(start)
-    files = [user_file()]
-    if project is not None:
-        files.append(project / PROJECT_FILE)
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     lines: dict[str, Lines] = {}
     written: dict[str, frozenset[str]] = {}
     root = project or start
-    for file in files:
-        if not file.is_file():
-            continue
+    for file in configuration_files(start):
         text = read_text(file)
         value = load_yaml(text, file) or {}
         lines[str(file)] = lines_of(text)

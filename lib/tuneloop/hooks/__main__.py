@@ -1,15 +1,17 @@
 """`python -I -S lib/tuneloop/hooks/__main__.py NAME <event`: one hook, started by `hooks/launch`.
 
 Isolated, so that nothing of a project's folder or environment is imported; this library's own folder is found from
-this file. Any fault ends in an exit code that is not 0, and the launcher decides what that means.
+this file. Any fault ends in an exit code that is not 0, and the launcher decides what that means. Older interpreters
+than those of the hooks can read this file, and say with a code of its own that they are too old.
 """
-
-from __future__ import annotations
 
 import importlib
 import json
 import sys
 from pathlib import Path
+
+_OLDEST = (3, 9)
+_TOO_OLD = 90  # the launcher tries the next one
 
 
 def main(name: str) -> int:
@@ -27,4 +29,4 @@ def main(name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1]) if sys.version_info >= _OLDEST else _TOO_OLD)

@@ -2,9 +2,10 @@
 
 A command is a word, or two for a command of a group. Workers bring `scaffold-<tool>` and `run-<tool>` of their own.
 
-`explain` and `sample` are reading commands although they load something of the project: `explain` its evaluation
-tasks, as the design and the jobs have done before it, and `sample` a model, in formats that hold no code. They write
-nothing, and spend no budget. Who wants to be asked denies them in the client's own permissions.
+`explain`, `doctor` and `sample` are reading commands although they start something of the project: the interpreter that
+its configuration names, as jobs do, and with it `explain` loads the project's own evaluation tasks, and `sample` a
+model, in formats that hold no code. They write nothing, and spend no budget. Who wants to be asked, as in a project
+that is not trusted, denies them in the client's own permissions.
 """
 
 from __future__ import annotations

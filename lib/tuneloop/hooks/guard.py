@@ -1,7 +1,7 @@
 """Before a shell command: reading commands pass, and those that submit, cancel or delete ask, with the last plan.
 
-The reason holds what the last dry run said, as long as the experiment is still as it was then. Whatever else a
-command does is none of this hook's business: it says nothing, and the client's own permissions decide.
+The reason holds what the last dry run of the same command said, as long as all it was made from is as it was then.
+Whatever else a command does is none of this hook's business: it says nothing, and the client's own permissions decide.
 
 It is a tripwire against haste, not a wall. It asks wherever a command of the tool cannot be read for certain; what it
 cannot see is the tool under another name (a link, a copy, an alias from elsewhere, a script in a file) and a name that
@@ -44,11 +44,11 @@ def answer(event: Mapping[str, object]) -> Said | None:
     if only_reads(command, Path(here), Path(os.environ.get("CLAUDE_PROJECT_DIR") or here)):
         return _decision("allow", "it only reads")
     line = read_line(command)
-    place = [here, *line.folders]
-    reasons = [_reason(item, place) for item in line.calls if item.kind in ("submitting", "cancelling", "deleting")]
-    if reasons:
-        more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
-        return _decision("ask", "; ".join(reasons[:_MOST_REASONS]) + more)
+    acts = [item for item in line.calls if item.kind in ("submitting", "cancelling", "deleting")]
+    if acts:
+        reasons = [_reason(item, [here, *item.folders]) for item in acts[:_MOST_REASONS]]
+        more = f"; and {len(acts) - _MOST_REASONS} more" if len(acts) > _MOST_REASONS else ""
+        return _decision("ask", "; ".join(reasons) + more)
     if line.in_doubt or (not line.certain and mentions_an_act(command)):
         return _decision("ask", _UNREADABLE)
     return None
@@ -67,43 +67,51 @@ def _reason(call: Call, here: Sequence[str]) -> str:
 
 def _estimate(call: Call, here: Sequence[str]) -> str:
     """Return what the last dry run of the same command said, or why it says nothing about this one."""
-    last = _remembered([*here, call.arguments[0]]) if call.arguments else None
-    if last is None or last.command != call.command:
+    last = _remembered(call, here)
+    if last is None:
         return _NO_DRY_RUN
     when = ago(time.time() - last.time)
     what = f"{shown(last.what)}; " + (f"plan {shown(last.plan)}, shown {when}" if last.plan else f"shown {when}")
     if last.outdated:
-        return f"the experiment has changed since its dry run {when}; `--dry-run` shows what it would do now"
+        return f"something has changed since its dry run {when}; `--dry-run` shows what it would do now"
     plan = call.option("--yes")
     if plan not in (None, last.plan):
         return f"plan {shown(plan)} is not the one shown last ({what})"
-    return what if call.arguments[1:] == last.runs else f"the dry run shown {when} was about other runs"
+    rest = [os.path.normpath(word) for word in [*call.arguments[1:], *_replaced(call)]]
+    return what if rest == last.rest else f"the dry run shown {when} was about something else"
+
+
+def _replaced(call: Call) -> list[str]:
+    """Return the runs that `--replace` names; of `export` it is a flag."""
+    return [] if call.command == "export" else call.options("--replace")
 
 
 class _Shown:
-    """A plan that was shown, as `loop/shown.py` remembered it. Raises whatever a broken value leads to."""
+    """What was shown, as `loop/shown.py` remembered it. Raises whatever a broken value leads to."""
 
-    def __init__(self, value: Mapping[str, Any], experiment: Path) -> None:
-        self.command, self.what = str(value["command"]), str(value["what"])
+    def __init__(self, value: Mapping[str, Any], subject: Path) -> None:
+        self.what, base = str(value["what"]), Path(value["base"])
+        if base not in (subject, *subject.parents):
+            raise ValueError  # nothing of ours
         self.plan = None if value["plan"] is None else str(value["plan"])
         self.time = float(value["time"])
-        self.runs = [str(run) for run in value["runs"]]
-        self.outdated = _fingerprint(experiment, [str(name) for name in value["files"]]) != value["fingerprint"]
+        self.rest = [str(word) for word in value["rest"]]
+        self.outdated = _fingerprint(base, [str(name) for name in value["files"]]) != value["fingerprint"]
 
 
-def _fingerprint(experiment: Path, files: Sequence[str]) -> str | None:
+def _fingerprint(base: Path, files: Sequence[str]) -> str | None:
     if len(files) > _MOST_FILES or any("**" in name or ".." in name for name in files):
         raise ValueError  # nothing of ours: it could be read for ever
     try:
-        return cache.fingerprint(experiment, files)
+        return cache.fingerprint(base, files)
     except OSError:
         return None
 
 
-def _remembered(parts: Sequence[str]) -> _Shown | None:
-    """Return the last plan shown for the experiment in a folder, None where nothing that can be read is remembered."""
+def _remembered(call: Call, here: Sequence[str]) -> _Shown | None:
+    """Return what the call was last shown to do, None where nothing that can be read is remembered."""
     try:
-        experiment = Path(*(Path(part).expanduser() for part in parts)).resolve()
-        return _Shown(json.loads(cache.plan_file(experiment).read_bytes()), experiment)
+        subject = Path(*(Path(part).expanduser() for part in [*here, call.arguments[0]])).resolve()
+        return _Shown(json.loads(cache.plan_file(subject, call.command).read_bytes()), subject)
     except Exception:  # noqa: BLE001 (a fault here would be silence where a question is due)
         return None

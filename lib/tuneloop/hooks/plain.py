@@ -35,7 +35,8 @@ _READERS = {
 def only_reads(text: str, here: Path, project: Path) -> bool:
     """Tell whether every command of the line is a reading one, or shows what one says.
 
-    `here` is where the line starts; it may go to folders of `project` alone, since a folder can bring its own library.
+    `here` is where the line starts, which an earlier `cd` decided. Commands of folders in `project` alone count, since
+    another folder can bring its own library.
     """
     if _UNFIT.search(text):
         return False
@@ -43,15 +44,15 @@ def only_reads(text: str, here: Path, project: Path) -> bool:
         pipelines = _pipelines(text)
     except OpenQuoteError:
         return False
-    reads = 0
+    reads, inside = 0, _is_inside(here, project)
     for pipeline in pipelines or []:
         first, *behind = pipeline
         if not behind and first and first[0].text == "cd":
             moved = _folder(first, here, project)
             if moved is None:
                 return False
-            here = moved
-        elif _is_reading(first) and all(_shows(words) for words in behind):
+            here, inside = moved, True
+        elif inside and _is_reading(first) and all(_shows(words) for words in behind):
             reads += 1
         else:
             return False
@@ -96,9 +97,14 @@ def _folder(words: list[Word], here: Path, project: Path) -> Path | None:
     """Return where `cd` goes, None where that is not certain or not in the project."""
     if len(words) != 2 or not all(word.fixed for word in words) or words[1].text[:1] in ("-", "~", ""):
         return None
+    place = here / words[1].text
+    return place if _is_inside(place, project) else None
+
+
+def _is_inside(place: Path, project: Path) -> bool:
+    """Tell whether a folder is the project's, or in it; not so where that cannot be told."""
     try:
-        place = (here / words[1].text).resolve()
-        inside = project.resolve() in (place, *place.parents)
+        found = place.resolve()
+        return project.resolve() in (found, *found.parents)
     except (OSError, ValueError, RuntimeError):
-        return None
-    return place if inside else None
+        return False

@@ -5,14 +5,15 @@ A reader, not a shell: where it cannot be certain it says so, and the guard asks
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 
 from tuneloop.hooks import commands
 from tuneloop.hooks.lexer import Lexer, OpenQuoteError, Word
 
-# The program, the module behind `python -m`, or the package that a runner of packages is given.
-_TOOL = re.compile(r"(?:.*/|-[A-Za-z]*m)?tuneloop(?:\.[\w.]+|[@=<>~!\[].*)?\Z", re.DOTALL)
+# The program, the module behind `python -m`, its file, or the package that a runner of packages is given.
+_TOOL = re.compile(r"(?:.*/|-[A-Za-z]*m)?tuneloop(?:\.[\w.]+|/__main__\.py|/cli/main\.py|[@=<>~!\[].*)?\Z", re.DOTALL)
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _SUBSTITUTION = re.compile(r"\$\(|`")
 _QUOTING = re.compile(r"\\\n|[\"'\\]")
@@ -22,7 +23,7 @@ _QUIET = "2>"
 # A command of these takes further words, or a name for another, from where this reader does not look.
 _INDIRECT = frozenset({"alias", "parallel", "xargs"})
 # To these a word that reads like the tool is a name or a text; none of them runs what it is given.
-_NAMING = frozenset({"cp", "diff", "git commit", "grep", "ls", "mkdir", "mv", "rm", "which"})
+_NAMING = frozenset({"cp", "diff", "git commit", "git log", "grep", "ls", "mkdir", "mv", "rg", "rm", "which"})
 _DEEPEST = 4  # `bash -c` inside `bash -c`
 _MOST_TOOLS = 50  # in one command
 
@@ -32,6 +33,7 @@ class Call:
 
     def __init__(self, command: str, words: list[str], *, readable: bool = True) -> None:
         self.command, self.words, self.readable = command, words, readable
+        self.folders: tuple[str, ...] = ()  # those that `cd` went to before it
         self._alone = list(_alone(words))
 
     @property
@@ -52,12 +54,17 @@ class Call:
 
     def option(self, name: str) -> str | None:
         """Return the value of an option, None without it."""
-        for place, word in enumerate(self.words):
-            if word == name:
-                return self.words[place + 1] if place + 1 < len(self.words) else None
-            if word.startswith(f"{name}="):
-                return word.partition("=")[2]
-        return None
+        return next(iter(self.options(name)), None)
+
+    def options(self, name: str) -> list[str]:
+        """Return the values of an option that may be given several times."""
+        found = []
+        for word, following in itertools.zip_longest(self.words, self.words[1:]):
+            if word == name and following is not None:
+                found.append(following)
+            elif word.startswith(f"{name}="):
+                found.append(word.partition("=")[2])
+        return found
 
     @property
     def arguments(self) -> list[str]:
@@ -70,7 +77,7 @@ class Line:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
-        self.folders: list[str] = []  # those that `cd` goes to before the first call
+        self.folders: tuple[str, ...] = ()  # those that `cd` has gone to so far
         self.certain = True  # no call was missed
         self.in_doubt = False  # a command of the tool stands there and cannot be read, or a script holds one
 
@@ -114,14 +121,20 @@ def _read(text: str, line: Line, deeper: int) -> None:
     except OpenQuoteError:
         line.certain = False
         return
+    outside = []  # where the shells around this one are: `cd` in parentheses ends with them
     for words in _segments(lexer):
-        _read_segment(words, line, deeper)
+        if not isinstance(words, str):
+            _read_segment(words, line, deeper)
+        elif words == "(":
+            outside.append(line.folders)
+        elif outside:
+            line.folders = outside.pop()
     for document in lexer.documents:
         _read_script(document, line, deeper)
 
 
-def _segments(lexer: Lexer) -> Iterator[list[Word]]:
-    """Yield the words of each simple command, without the files that it reads and writes."""
+def _segments(lexer: Lexer) -> Iterator[list[Word] | str]:
+    """Yield the words of each simple command, without the files that it reads and writes, and parentheses."""
     words: list[Word] = []
     elsewhere = False  # whether the next word is such a file
     for item in lexer.tokens:
@@ -132,6 +145,8 @@ def _segments(lexer: Lexer) -> Iterator[list[Word]]:
             if _REDIRECTION.match(item) is None and words:
                 yield words
                 words = []
+            if item in ("(", ")"):
+                yield item
         elif elsewhere:
             elsewhere = False
         else:
@@ -145,7 +160,12 @@ def _read_segment(words: list[Word], line: Line, deeper: int) -> None:
     while words and _ASSIGNMENT.match(words[0].text):
         words = words[1:]
     names = {" ".join(word.text for word in words[:length]) for length in (1, 2)}
-    if names & _NAMING and all(word.certain for word in given):
+    set_for_it = given[: len(given) - len(words)]  # such as an editor
+    if (
+        names & _NAMING
+        and all(word.certain for word in given)
+        and not any(names_the_tool(word.text) for word in set_for_it)
+    ):
         return
     first = bool(words) and _TOOL.match(words[0].text) is not None
     if words:
@@ -158,8 +178,8 @@ def _read_segment(words: list[Word], line: Line, deeper: int) -> None:
 
 def _read_command(words: list[Word], line: Line, *, first: bool) -> None:
     texts = [word.text for word in words]
-    if texts[0] == "cd" and len(words) == 2 and not line.calls:
-        line.folders.append(texts[1])
+    if texts[0] == "cd" and len(words) == 2:
+        line.folders = (*line.folders, texts[1])
     indirect = bool(_INDIRECT & set(texts))
     if "$" in texts[0] or indirect:
         line.certain = False
@@ -175,13 +195,16 @@ def _read_script(text: str, line: Line, deeper: int) -> None:
     if not names_the_tool(text):
         return
     line.in_doubt = line.in_doubt or mentions_an_act(text)
+    here = line.folders
     _read(text, line, deeper - 1)
+    line.folders = here
 
 
 def _add(call: Call | None, line: Line, *, indirect: bool) -> None:
     if call is None or not call.readable:
         line.in_doubt = line.in_doubt or call is not None or indirect
     else:
+        call.folders = line.folders
         line.calls.append(call)
         line.in_doubt = line.in_doubt or (indirect and call.kind is None)
 

@@ -66,7 +66,14 @@ def unlink(target: Target, words: list[str], pack: Pack | None, *, act: bool = T
 @contextlib.contextmanager
 def _locked(target: Target) -> Iterator[None]:
     busy = "another `tuneloop skills` is at work in this folder"
-    with exclusive(cache.links_lock(target.base), wait=_WAIT, busy=busy, hint="wait for it and type it again"):
+    lock = cache.links_lock(target.base)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(lock, wait=_WAIT, busy=busy, hint="wait for it and type it again"))
+        except OSError as error:
+            hint = "set XDG_STATE_HOME to a folder that can be written"
+            why = error.strerror or str(error)
+            raise InputError(Problem(f"the lock of links cannot be made: {why.lower()}", lock, hint=hint)) from None
         yield
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tuneloop.documents.errors import Problem
 from tuneloop.documents.shell import typed
 from tuneloop.librarian.links import Act, LinkPlan, Step
-from tuneloop.librarian.neighbours import warnings
+from tuneloop.librarian.neighbours import hooks_off, warnings
 
 _FAULTS: dict[Act, str] = {  # in this order, those first that one line mends
     "make": "missing",
@@ -25,6 +25,8 @@ def faults(plan: LinkPlan) -> Iterator[Problem]:
     mend = f"`{mending_line(plan)}`"
     if not plan.steps and plan.before is None:
         yield Problem(f"nothing is linked in {plan.target.base}", hint=mend)
+    if plan.unrecorded:
+        yield Problem(f"{plan.target.manifest}: gone, though links are there that nothing else tells of", hint=mend)
     if plan.settings is not None:
         what = "the pack has moved or changed since its hooks and permissions were merged"
         yield Problem(f"{plan.settings.path}: {what}", hint=mend)
@@ -35,9 +37,20 @@ def faults(plan: LinkPlan) -> Iterator[Problem]:
         for why in dict.fromkeys(step.why for step in steps):
             found = [step for step in steps if step.why == why]
             where = found[0].place if len(found) == 1 else counted(found)
-            hint = mend if act != "leave" else f"move away what is there, then {mend}"
+            hint = _what_a_person_does(plan, found) if act == "leave" else mend
             yield Problem(f"{where}: {what}, {why}", hint=hint)
     yield from _neighbours(plan)
+
+
+def _what_a_person_does(plan: LinkPlan, left: list[Step]) -> str:
+    """Return the hint for what `link` leaves alone; in the pack's own checkout git has what belongs there."""
+    if not plan.target.own:
+        return f"move away what is there, then `{mending_line(plan)}`"
+    places = [step.place if len(left) == 1 else step.place.partition("/")[0] for step in left]
+    paths = " ".join(f".claude/{place}" for place in dict.fromkeys(places))
+    if left[0].item is None:
+        return f"`git rm {' '.join(f'.claude/{step.place}' for step in left)}`"
+    return f"`git checkout -- {paths}` brings back what was committed"
 
 
 def plan_warnings(plan: LinkPlan) -> Iterator[str]:
@@ -47,7 +60,11 @@ def plan_warnings(plan: LinkPlan) -> Iterator[str]:
 
 
 def _neighbours(plan: LinkPlan) -> Iterator[Problem]:
-    return warnings(plan.target, [step.place for step in plan.steps if step.act in ("keep", "make", "replace")])
+    yield from warnings(plan.target, [step.place for step in plan.steps if step.act in ("keep", "make", "replace")])
+    off = hooks_off(plan.target) if plan.after and plan.after.settings else None
+    if off is not None:
+        message = f"{off}: `disableAllHooks` is on, so nothing asks before it spends"
+        yield Problem(message, hint="take it out, or know that the plan's id and the budget alone hold")
 
 
 def mending_line(plan: LinkPlan) -> str:

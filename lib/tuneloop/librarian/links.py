@@ -12,11 +12,12 @@ from typing import Literal
 
 from tuneloop.documents.errors import InputError, MissingError, Problem, did_you_mean
 from tuneloop.documents.files import read_bytes
+from tuneloop.librarian.adopted import adopted
 from tuneloop.librarian.manifest import Entry, Manifest, empty, read_manifest
 from tuneloop.librarian.neighbours import spec_kit
 from tuneloop.librarian.pack import Pack
 from tuneloop.librarian.settings import Addition, SettingsChange, plan_merge, plan_removal
-from tuneloop.librarian.target import KINDS, Kind, Target, pack_version, refuse_unsafe
+from tuneloop.librarian.target import KINDS, Kind, Target, pack_version, refuse_linked, refuse_unsafe
 from tuneloop.librarian.wanted import SPEC_KIT, Item, entry, everything, items, observe
 
 Act = Literal["keep", "make", "replace", "remove", "leave"]
@@ -44,6 +45,7 @@ class LinkPlan:
     after: Manifest | None  # None: nothing of ours is left
     settings: SettingsChange | None = None
     said: tuple[str, ...] = ()
+    unrecorded: bool = False  # something of ours is there, and nothing was written down
 
     @property
     def source(self) -> str:
@@ -87,17 +89,21 @@ class Wish:
 def plan_link(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
     """Return what makes the pack active in the target. Raises MissingError for a word that names nothing."""
     refuse_unsafe(target)
+    if target.own:
+        return _plan_own(pack, target, wish)
     recorded = read_manifest(target)
-    known = _seen(pack, target) if target.own else (recorded.entries if recorded else {})
-    wanted, out, said = _wanted(pack, target, wish, known)
+    found = adopted(pack, target, wish.additions, copy=wish.copy) if recorded is None else None
+    old = recorded or found or empty()
+    known = old.entries
+    wanted, out, said = _without_spec_kit(_wanted(pack, target, wish, known), pack, target, known)
     steps = [_link_step(item, _shall(item, target, pack, wish, known), target, known) for item in wanted.values()]
     steps, alone = _without_lonely_names(steps)
     out |= alone
     stale = [place for place in known if known[place] and (place in out or place not in wanted)]
     steps += [_stale_step(place, known[place], target, out.get(place, "no longer in the pack")) for place in stale]
-    if target.own:
-        return LinkPlan(target, pack, tuple(steps), None, None, None, said=tuple(said))
-    old = recorded or empty()
+    said += [_taken_over(target, found)] if found else []
+    if wish.merge or old.settings:
+        refuse_linked(target.settings)
     change, merges = plan_merge(target.settings, old.settings, wish.additions, start=wish.merge)
     made = list(dict.fromkeys([*old.folders, *_missing_folders(target, steps)]))
     after = old.model_copy(
@@ -112,7 +118,7 @@ def plan_link(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
     if recorded is None and not any(after.entries.values()) and not after.settings:
         return LinkPlan(target, pack, tuple(steps), None, None, None, said=tuple(said))
     during = _both(old, after)
-    return LinkPlan(target, pack, tuple(steps), recorded, during, after, change, tuple(said))
+    return LinkPlan(target, pack, tuple(steps), recorded, during, after, change, tuple(said), found is not None)
 
 
 def plan_unlink(target: Target, words: Sequence[str] = (), pack: Pack | None = None) -> LinkPlan:
@@ -136,26 +142,48 @@ def plan_unlink(target: Target, words: Sequence[str] = (), pack: Pack | None = N
     if any(rest.values()):
         after = recorded.model_copy(update={"entries": rest})
         return LinkPlan(target, pack, tuple(steps), recorded, recorded, after)
+    if recorded.settings:
+        refuse_linked(target.settings)
     change = plan_removal(target.settings, recorded.settings)
     return LinkPlan(target, pack, tuple(steps), recorded, recorded, None, change)
 
 
-def _wanted(
-    pack: Pack, target: Target, wish: Wish, known: Mapping[str, list[Entry]]
-) -> tuple[dict[str, Item], dict[str, str], list[str]]:
-    """Return by place what shall be there, why some of ours shall not, and what to say of that.
+def _plan_own(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
+    """Return what makes links and generated files of the pack's own checkout whole: nothing there is removed.
 
-    There shall be what the words name, what was asked for before, and what either of them requires.
+    Git is the record, and what it has ships. What is not as `link` makes it is left and told.
     """
-    whole = everything(pack, target.commands)
-    wanted = {item.place: item for item in whole if item.place in known}
+    known = _seen(pack, target)
+    wanted = _wanted(pack, target, wish, known)
+    steps = [_link_step(item, _shall(item, target, pack, wish, known), target, known) for item in wanted.values()]
+    gone = [place for place in known if place not in wanted and not (target.base / place).exists()]
+    steps += [Step("leave", place, "no longer in the pack", None, known[place][0]) for place in gone]
+    why = spec_kit(target, {*known, *wanted})
+    said = (f"spec-kit's own commands are here ({why}): ours stay as well, since git has them",) if why else ()
+    return LinkPlan(target, pack, tuple(steps), None, None, None, said=said)
+
+
+def _wanted(pack: Pack, target: Target, wish: Wish, known: Mapping[str, list[Entry]]) -> dict[str, Item]:
+    """Return by place what the words name, what was asked for before, and what either of them requires."""
+    wanted = {item.place: item for item in everything(pack, target.commands) if item.place in known}
     names = [item.name for item in wanted.values() if item.place.startswith("skills/")]
     asked = [] if wish.repair else items(pack, wish.words, target.commands)
     required = items(pack, names, target.commands) if names else []
-    wanted |= {item.place: item for item in [*asked, *required]}
+    return wanted | {item.place: item for item in [*asked, *required]}
+
+
+def _taken_over(target: Target, found: Manifest) -> str:
+    what = f"{len(found.entries)} places" + (" and the settings" if found.settings else "")
+    return f"{target.manifest} was gone: {what} are as `link` makes them and count as made by it; `unlink` removes them"
+
+
+def _without_spec_kit(
+    wanted: Mapping[str, Item], pack: Pack, target: Target, known: Mapping[str, list[Entry]]
+) -> tuple[dict[str, Item], dict[str, str], list[str]]:
+    """Return what shall be there beside spec-kit, why some of ours shall not, and what to say of that."""
     made = {
         item.place
-        for item in whole
+        for item in everything(pack, target.commands)
         if item.text is not None and observe(target.base / item.place) == entry(item, target, pack, copy=False)
     }
     why = spec_kit(target, made | {place for place, found in known.items() if found})

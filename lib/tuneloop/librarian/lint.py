@@ -36,7 +36,7 @@ _FOREIGN = (
 def faults(pack: Pack) -> list[Problem]:
     """Return every fault in the form of a pack; none is the fault of a head that its schema refuses."""
     found = [problem for skill in pack.skills for problem in _skill(skill, pack)]
-    return [*found, *_names(pack), *_circles(pack)]
+    return [*found, *_names(pack)]
 
 
 def first_command(skill: Skill) -> str | None:
@@ -124,6 +124,8 @@ def _version(metadata: dict[str, str]) -> Iterator[Problem]:
 def _requires(skill: Skill, pack: Pack) -> Iterator[Problem]:
     versions = {item.name: item.head.metadata.get("version", "") for item in pack.skills}
     for text, need in _needs(skill):
+        if need is not None and need.name == skill.name:
+            yield Problem("requires itself", key="metadata.requires", hint="take it out")
         if need is None:
             yield Problem(f"`{text}` is no requirement", key="metadata.requires", hint='write it like "name>=0.2"')
         elif need.name not in versions:
@@ -180,16 +182,19 @@ def _links(text: str) -> Iterator[str]:
 def _siblings(skill: Skill, pack: Pack) -> Iterator[Problem]:
     """Yield the skills that the body sends to, and that may be missing when this one is linked with what it requires.
 
-    Allowed are those that it requires, those that its description names under "Not for", the one that comes next, and
-    the larger step of which this one is a part.
+    Allowed are those that it requires, those that its description names under "Not for" and the one that comes next;
+    of these two not what the body explains itself by, with `as in`. Skills may require each other.
     """
     text = re.sub(r"tuneloop [\w-]+|^Next:.*$", "", skill.body, flags=re.MULTILINE)
-    allowed = {skill.name, *_closure(skill, pack)} | {one.name for one in pack.skills if skill.name in _required(one)}
+    allowed = {skill.name, *_closure(skill, pack)}
     refused = skill.head.description.partition("Not for")[2]
     for other in pack.skills:
-        word = re.compile(rf"(?<![\w/-]){re.escape(other.name)}(?![\w-])")
-        if other.name not in allowed and word.search(text) and not word.search(refused):
-            hint = 'add it to `requires`, or to "Not for" in the description'
+        if other.name in allowed:
+            continue
+        name = rf"(?<![\w/-]){re.escape(other.name)}(?![\w-])"
+        explains = re.search(rf"\bas in\W+{name}", text)
+        if explains or (re.search(name, text) and not re.search(name, refused)):
+            hint = "add it to `requires`" if explains else 'add it to `requires`, or to "Not for" in the description'
             yield Problem(f"sends to `{other.name}`, which it does not require", hint=hint)
 
 
@@ -201,13 +206,6 @@ def _closure(skill: Skill, pack: Pack) -> set[str]:
         found |= todo
         todo = {name for one in todo for name in needs.get(one, set())} - found
     return found
-
-
-def _circles(pack: Pack) -> Iterator[Problem]:
-    for skill in pack.skills:
-        if skill.name in _closure(skill, pack):
-            source = skill.folder / "SKILL.md"
-            yield Problem("requires itself in the end", source, key="metadata.requires", hint="take one of them out")
 
 
 def _names(pack: Pack) -> Iterator[Problem]:

@@ -11,6 +11,11 @@ from tuneloop.librarian.target import MANIFEST, Target, user_folder
 
 # In `.specify`: written by `specify init`, not by hand, and none of them by our commands.
 _BY_SPEC_KIT = ("integration.json", "init-options.json", "scripts")
+# Its own commands, which it makes as skills; earlier versions made files with dots in their names.
+_CORE = (
+    *("analyze", "checklist", "clarify", "constitution", "converge"),
+    *("implement", "plan", "specify", "tasks", "taskstoissues"),
+)
 _PLUGIN = "tuneloop@"  # and the marketplace's name
 
 
@@ -21,9 +26,9 @@ def spec_kit(target: Target, ours: set[str]) -> str | None:
     for name in _BY_SPEC_KIT:
         if (target.project / ".specify" / name).exists():
             return f".specify/{name}"
-    found = [*target.base.glob("skills/speckit-*"), *target.base.glob("commands/speckit.*.md")]
-    places = sorted(path.relative_to(target.base).as_posix() for path in found)
-    return next((f".claude/{place}" for place in places if place not in ours), None)
+    places = [place for name in _CORE for place in (f"skills/speckit-{name}", f"commands/speckit.{name}.md")]
+    there = (place for place in places if place not in ours and (target.base / place).exists())
+    return next((f".claude/{place}" for place in there), None)
 
 
 def warnings(target: Target, places: Sequence[str]) -> Iterator[Problem]:
@@ -61,14 +66,27 @@ def _ours(base: Path, place: str) -> bool:
 
 def plugin_enabled(target: Target) -> Path | None:
     """Return the file that enables the plugin here: the settings nearest to the project decide."""
-    places = [user_folder()] if target.project is None else [target.base, user_folder()]
-    files = [folder / name for folder in places for name in ("settings.local.json", "settings.json")]
-    for path in files:
+    for path in _settings_files(target):
         said = _read(path).get("enabledPlugins")
         found = [value for name, value in said.items() if name.startswith(_PLUGIN)] if isinstance(said, dict) else []
         if found:
             return path if any(found) else None
     return None
+
+
+def hooks_off(target: Target) -> Path | None:
+    """Return the file that turns all hooks off here, None where none does: the nearest one that says anything."""
+    for path in _settings_files(target):
+        said = _read(path).get("disableAllHooks")
+        if said is not None:
+            return path if said is True else None
+    return None
+
+
+def _settings_files(target: Target) -> list[Path]:
+    """Return the client's settings, those first that decide."""
+    places = [user_folder()] if target.project is None else [target.base, user_folder()]
+    return [folder / name for folder in places for name in ("settings.local.json", "settings.json")]
 
 
 def _read(path: Path) -> dict[str, Any]:

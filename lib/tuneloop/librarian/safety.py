@@ -1,14 +1,16 @@
 """What a pack may not hold, whoever wrote it: hidden characters, secrets, unbounded grants, fetched scripts that run.
 
-Reads every file of the pack that a client loads or runs, and returns what it finds. The patterns are wide on purpose:
+Reads every file of the pack that a client loads or runs, and for fetched scripts also what a person is told to type or
+a machine runs: README, documentation, examples and the like. Returns what it finds. The patterns are wide on purpose:
 a finding costs a rewording, a miss costs whoever installs the pack.
 """
 
 import ast
+import itertools
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,18 @@ from tuneloop.documents.files import read_bytes
 from tuneloop.librarian.pack import PLUGIN
 
 FOLDERS = ("skills", "commands", "agents", "hooks", "bin", "scripts", ".claude", str(PLUGIN.parent))
+# Where nothing may be fetched and run either, though no client reads it.
+ALSO_RUN = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "Makefile",
+    "docs",
+    "evals",
+    "examples",
+    "benchmarks",
+    ".ci",
+)
 _SKIPPED = {"__pycache__", ".DS_Store"}
 
 # Format, control, private and unassigned characters, separators that are no line ends, and letters without ink.
@@ -44,15 +58,18 @@ _FETCHED = [
     rf"(?:{_SHELLS}|\bsource|(?:^|[\s;&])\.)\s[^;|]*<\(\s*{_BEFORE}{_FETCHERS}",  # bash <(curl …)
     rf"(?:{_SHELLS}\s[^;|]*(?:-\w*c\b|<<<)|\beval\b)[^;|]*(?:\$\(|`)\s*{_BEFORE}{_FETCHERS}",  # sh -c "$(curl …)"
     rf"(?:^|[;&|])\s*\$\(\s*{_BEFORE}{_FETCHERS}",  # $(curl …), whose output is run
-    # curl -o x …; sh x
-    rf"\b(?:curl|wget)\b.*\s-(?:-output|-output-document|o|O)[ =]?(\S+).*[;&]\s*{_BEFORE}(?:{_SHELLS}\s+)?\S*\1",
     r"\b(?:exec|eval)\(.*(?:urlopen|requests\.get|httpx\.get|fetch)\(",
 ]
+
+# curl -o x … or curl … > x, and sh x or ./x behind it or in one of the next lines
+_SAVED = re.compile(r"\b(?:curl|wget)\b[^;&|]*?(?:\s-(?:-output|-output-document|o|O)[ =]?|>\s*)([^\s;&|`]+)([^\n]*)")
+_LINES_AFTER = 10  # in which a file that was saved is looked for
 
 # Programs that run what they are told: a grant of one is a grant of everything.
 _INTERPRETERS = {"sh", "bash", "zsh", "dash", "fish", "eval", "env", "exec", "sudo", "xargs", "command", "nohup"}
 _INTERPRETERS |= {"python", "python3", "perl", "node", "ruby", "npx", "uvx", "ssh", "find", "awk", "sed", "make"}
 _CHANGING = {"*", "Bash", "Write", "Edit", "MultiEdit", "NotebookEdit", "WebFetch", "PowerShell"}
+_TOOLS = re.compile(r"[\"']?(?:allowed-tools|allowedTools|tools)[\"']?\s*:\s*(.*)")
 _BYPASS = r"bypassPermissions|dangerously-skip-permissions|dangerouslyDisableSandbox"
 
 # Modules that reach a network, by the first part of their name; hooks import none.
@@ -67,6 +84,8 @@ _REACHING = rf"(?<![\w./-])(?:{_FETCHERS}|{_PROGRAMS})[\s\"']|/dev/(?:tcp|udp)/"
 def faults(root: Path, hooks: Path | None = None) -> list[Problem]:
     """Return what the pack in `root` may not hold; `hooks` is the Python code that its hooks run."""
     found = []
+    for path in _below(root, ALSO_RUN):
+        found += fetched_faults(path)
     for path in files(root):
         found += file_faults(path, network=path.is_relative_to(root / "hooks"))
     for path in sorted(hooks.rglob("*.py")) if hooks is not None else []:
@@ -76,7 +95,11 @@ def faults(root: Path, hooks: Path | None = None) -> list[Problem]:
 
 def files(root: Path) -> list[Path]:
     """Return the files that a client loads or runs, in order; links are looked at where they lead, if that is here."""
-    found = (path for folder in FOLDERS for path in sorted((root / folder).rglob("*")))
+    return _below(root, FOLDERS)
+
+
+def _below(root: Path, names: Sequence[str]) -> list[Path]:
+    found = [path for name in names for path in (root / name, *sorted((root / name).rglob("*")))]
     return [path for path in found if path.is_file() and not path.is_symlink() and not _SKIPPED & set(path.parts)]
 
 
@@ -93,6 +116,15 @@ def file_faults(path: Path, *, network: bool = False) -> list[Problem]:
         python = path.suffix == ".py"
         found += [*_reaching(text, python=python), *(_imports(text) if python else [])]
     return [Problem(fault.message, path, fault.line, hint=fault.hint) for fault in found]
+
+
+def fetched_faults(path: Path) -> list[Problem]:
+    """Return where one file, if it is text, runs what it fetches."""
+    try:
+        text = read_bytes(path).decode()
+    except UnicodeDecodeError:
+        return []
+    return [Problem(fault.message, path, fault.line, hint=fault.hint) for fault in _fetched(text)]
 
 
 def _hidden(text: str) -> Iterator[Problem]:
@@ -119,10 +151,21 @@ def _secrets(text: str) -> Iterator[Problem]:
 
 
 def _fetched(text: str) -> Iterator[Problem]:
-    for number, line in _shell_lines(text):
-        plain = re.sub(r"[\"'\\]", " ", line)
-        if any(re.search(pattern, plain, re.IGNORECASE) for pattern in _FETCHED):
+    lines = [(number, re.sub(r"[\"'\\]", " ", line)) for number, line in _shell_lines(text)]
+    for place, (number, line) in enumerate(lines):
+        after = [line for _, line in lines[place + 1 : place + 1 + _LINES_AFTER]]
+        if any(re.search(pattern, line, re.IGNORECASE) for pattern in _FETCHED) or _runs_what_it_saves(line, after):
             yield Problem("runs what it fetches", line=number, hint="name a package and its version instead")
+
+
+def _runs_what_it_saves(line: str, after: Sequence[str]) -> bool:
+    """Tell whether a file that a line fetches is run behind it, or by a line after it."""
+    for found in _SAVED.finditer(line):
+        name = re.escape(found[1].removeprefix("./"))
+        runs = rf"(?:^|[;&|`$])\s*{_BEFORE}(?:(?:{_SHELLS}|source|\.)\s+(?:-\S+\s+)*\S*{name}|\S*/{name})(?![\w.])"
+        if any(re.search(runs, text) for text in (found[2], *after)):
+            return True
+    return False
 
 
 def _shell_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -142,16 +185,27 @@ def _shell_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _grants(text: str) -> Iterator[Problem]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in _with_lists(text):
         for found in re.finditer(r"\b(?:Bash|PowerShell)\(([^)\n]*)\)?", line):
             if not _is_bounded(found[1]):
                 hint = "name a program and its command, such as Bash(tuneloop status:*)"
                 yield Problem(f"the unbounded grant `{found[0]}`", line=number, hint=hint)
         if re.search(_BYPASS, line):
             yield Problem("turns permissions off", line=number, hint="take it out")
-        head = re.match(r"[\"']?(?:allowed-tools|allowedTools|tools)[\"']?\s*:\s*(.*)", line.strip())
+        head = _TOOLS.match(line.strip())
         if head and _CHANGING & set(re.split(r"[\s,\"'\[\]]+", re.sub(r"\([^)]*\)", "(", head[1]))):
             yield Problem("grants a tool without bounds", line=number, hint="name what it may be used for")
+
+
+def _with_lists(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines, each key of tools together with the list that stands below it, one tool a line."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        whole = line
+        if (head := _TOOLS.match(line.strip())) and not head[1]:
+            below = itertools.takewhile(lambda item: re.match(r"\s*(?:-\s|#|$)", item), lines[number:])
+            whole += " " + ", ".join(item.strip().removeprefix("-").strip() for item in below)
+        yield number, whole
 
 
 def _is_bounded(grant: str) -> bool:
@@ -184,8 +238,11 @@ def _reaching(text: str, *, python: bool) -> Iterator[Problem]:
     if python:
         nodes = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant))
         lines = [(node.lineno, node.value) for node in nodes if isinstance(node.value, str)]
+    inline = (
+        rf"\b(?:import|from)\s+(?:\w[\w.]*\s*,\s*)*(?:{'|'.join(sorted(NETWORK))})\b"  # in a script of another language
+    )
     for number, line in lines:
-        if re.search(_REACHING, f"{line} "):
+        if re.search(_REACHING, f"{line} ") or (not python and re.search(inline, line)):
             yield Problem("a hook that calls a program of the network", line=number, hint=_HERE)
 
 

@@ -162,6 +162,8 @@ def plan_merge(
     Without `start` the entries that are in the file are brought up to date, and no others: what a person took out,
     or was never asked about, stays out.
     """
+    if not start and not merges:
+        return None, []  # whatever the file holds, and whether or not it can be read
     now = read_text(path) if path.exists() else None
     carried = _carried(now, merges, path)
     if not start:
@@ -180,8 +182,40 @@ def plan_merge(
     return _change(path, now, text), [Merge(before=before, wrote=_hash(text), added=added, made=made)]
 
 
+def merge_found(path: Path, wanted: Sequence[Addition]) -> Merge | None:
+    """Return the record of a merge that nobody wrote down, None where it cannot be told from a person's own entries.
+
+    A hook names this pack's launcher, so with all hooks there the rules came with them. Lists and groups that hold
+    nothing else count as made, and so does the file.
+    """
+    if not path.is_file() or path.is_symlink():
+        return None
+    try:
+        now = read_text(path)
+        settings = parse(now, path)
+    except InputError:
+        return None  # nothing of ours could be told, and whoever writes there says what is wrong
+    hooks = [item for item in wanted if item.at[0] == "hooks"]
+    if not hooks or not all(_holds(settings, item) for item in hooks):
+        return None
+    added = [item for item in wanted if _holds(settings, item)]
+    made = [place for item in added for place in (item.at, item.at[:1])]
+    made = [list(place) for place in dict.fromkeys(map(tuple, made))]
+    rest = removed(settings, Merge(before=None, wrote="", added=added, made=made))
+    made = [place for place in made if not _at(rest, place)]
+    return Merge(before=_dumped(rest, now) if rest else None, wrote=_hash(now), added=added, made=made)
+
+
+def _at(settings: Settings, place: Sequence[str]) -> Any:
+    """Return the group, or the list in it, at a place."""
+    group = settings.get(place[0])
+    return group if len(place) == 1 else (group or {}).get(place[1])
+
+
 def plan_removal(path: Path, merges: Sequence[Merge]) -> SettingsChange | None:
     """Return what takes our entries out of the file; None when none is in it."""
+    if not merges:
+        return None
     now = read_text(path) if path.exists() else None
     return _change(path, now, _without(now, merges, path))
 

@@ -18,7 +18,7 @@ Kind = Literal["skills", "commands", "agents"]
 KINDS: tuple[Kind, ...] = ("skills", "commands", "agents")  # the folders that the client scans
 MANIFEST = "tuneloop.json"
 SETTINGS = "settings.json"
-_OURS = "tuneloop"  # the plugin's name
+_THROUGH_A_LINK = "is a link: nothing is written through it"
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,17 @@ def for_project(start: Path, named: Path | None = None) -> Target:
 
 
 def is_pack(folder: Path) -> bool:
-    """Tell whether a folder is the root of this pack, in whatever version."""
-    return _plugin(folder).get("name") == _OURS
+    """Tell whether a folder is the root of the pack's own checkout, in whatever version.
+
+    `hooks/launch` says the same in shell: a manifest that begins with the pack's name, and the pack beside it. A
+    manifest alone may be anybody's.
+    """
+    try:
+        manifest = b"".join((folder / PLUGIN).read_bytes().split())
+    except OSError:
+        return False
+    whole = (folder / "hooks" / "launch").is_file() and (folder / "lib" / "tuneloop" / "hooks").is_dir()
+    return whole and manifest.startswith(b'{"name":"tuneloop",')
 
 
 def pack_version(root: Path) -> str:
@@ -92,18 +101,26 @@ def same_checkout(one: Path, other: Path) -> bool:
 
 
 def refuse_unsafe(target: Target) -> None:
-    """Raise InputError with every part of the target that is a link or a file where a folder belongs."""
+    """Raise InputError with every part of the target that is a link or a file where a folder belongs.
+
+    Settings are looked at by whoever writes them: `refuse_linked`.
+    """
     problems = Problems()
     for folder in (target.base, *(target.base / kind for kind in KINDS)):
         if folder.is_symlink():
             hint = "put a folder in its place, or link into the tree that it leads to"
-            problems.add("is a link: nothing is written through it", source=folder, hint=hint)
+            problems.add(_THROUGH_A_LINK, source=folder, hint=hint)
         elif folder.exists() and not folder.is_dir():
             problems.add("is a file, not a folder", source=folder, hint="move it away")
-    for file in (target.manifest, target.settings):
-        if file.is_symlink():
-            problems.add("is a link: nothing is written through it", source=file, hint="put a file in its place")
+    if target.manifest.is_symlink():
+        problems.add(_THROUGH_A_LINK, source=target.manifest, hint="put a file in its place")
     problems.raise_if_any()
+
+
+def refuse_linked(file: Path) -> None:
+    """Raise InputError when a file that shall be written is a link."""
+    if file.is_symlink():
+        raise InputError(Problem(_THROUGH_A_LINK, file, hint="put a file in its place"))
 
 
 def refuse_read_only(folders: Iterable[Path]) -> None:

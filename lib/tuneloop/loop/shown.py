@@ -1,8 +1,10 @@
-"""The plan that was shown last, remembered outside of its experiment for the hook that asks for consent."""
+"""What each command was last shown to do, remembered outside of its experiment for the hook that asks for consent."""
 
 import contextlib
+import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from tuneloop.documents.cache import fingerprint, plan_file
 from tuneloop.documents.errors import TuneloopError
@@ -14,25 +16,39 @@ from tuneloop.workers.wording import counted
 
 
 def remember_plan(layout: Layout, command: str, what: str, plan: str | None = None, runs: Sequence[str] = ()) -> None:
-    """Remember what `command` was shown to do, by its plan's id where it has one. Never fails its caller.
+    """Remember what `command` was shown to do with an experiment, by its plan's id where it has one."""
+    remember(layout.folder, command, what, plan, runs, layout)
 
-    `what` is told as it is; it counts as long as nothing of what the plan was made from has changed.
+
+def remember(
+    subject: Path,
+    command: str,
+    what: str,
+    plan: str | None = None,
+    rest: Sequence[str] = (),
+    layout: Layout | None = None,
+) -> None:
+    """Remember what `command` was shown to do with a subject: what is typed first, as a path. Never fails its caller.
+
+    `rest` are the other things that were named, and `what` is told as it is. It counts as long as nothing of what it
+    was made from has changed: the configuration, and what lies in `layout`.
     """
-    made_from = [layout.summary, layout.jobs / "*.json", layout.journal]
-    with contextlib.suppress(TuneloopError, OSError):
-        files = [layout.relative(path) for path in made_from]
+    with contextlib.suppress(TuneloopError, OSError, ValueError):
+        made_from = [layout.summary, layout.jobs / "*.json", layout.journal] if layout else []
+        files = [layout.relative(path) for path in made_from] if layout else []
+        base = layout.folder if layout else subject.resolve().parent
         value = {
-            "schema": "tuneloop.shown/1",
-            "experiment": str(layout.folder),
+            "schema": "tuneloop.shown/2",
+            "base": str(base),
             "command": command,
             "plan": plan,
-            "runs": list(runs),
+            "rest": [os.path.normpath(word) for word in rest],
             "what": what,
             "time": time.time(),
             "files": files,
-            "fingerprint": fingerprint(layout.folder, files),
+            "fingerprint": fingerprint(base, files),
         }
-        write_json(plan_file(layout.folder), value, sync=False)
+        write_json(plan_file(subject, command), value, sync=False)
 
 
 def estimate(plan: Plan, cluster: str) -> str:
