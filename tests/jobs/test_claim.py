@@ -49,6 +49,13 @@ def test_second_copy_ends_at_once(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["t.0"]
 
 
+def test_an_attempt_that_cannot_be_put_on_record_is_not_taken_for_another(tmp_path: Path) -> None:
+    (tmp_path / "a.newest").mkdir()  # no file can be written there
+    child = claim(tmp_path, "touch", "ran")
+    assert child.returncode not in (0, 4)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_many_copies_run_once(tmp_path: Path) -> None:
     command = ("bash", "-c", "echo x >> ran; sleep 0.3")
     children = [claim(tmp_path, *command, wait=False) for _ in range(8)]

@@ -243,6 +243,19 @@ def test_a_stopped_runner_is_named(tmp_path: Path) -> None:
     assert set(states(folder).values()) == {"done"}
 
 
+def test_one_experiment_that_cannot_be_read_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    profiles = tmp_path / "tuneloop.yaml"
+    profiles.write_text("experiments: {root: .}\nclusters: {gone: {executor: slurm}}\n")
+    make_echo(tmp_path / "here", scaffold=False)
+    make_echo(tmp_path / "there", rest="cluster: gone\n", scaffold=False)
+    profiles.write_text("experiments: {root: .}\n")
+    monkeypatch.chdir(tmp_path)
+    listed = {Path(item["experiment"]).name: item for item in as_json("status")["experiments"]}
+    assert listed["here"]["name"] == "echo"
+    assert "no cluster profile `gone`" in listed["there"]["error"]
+    assert "no cluster profile `gone`" in cli("status").stdout
+
+
 def test_eight_logs_speak(tmp_path: Path) -> None:
     folder = make_echo(tmp_path / "exp")
     run(folder)

@@ -143,6 +143,17 @@ def test_killed_in_between_the_next_retry_goes_on(tmp_path: Path, monkeypatch: p
     assert len(read_adjustments(Layout(folder))) == 1
 
 
+@pytest.mark.slow
+def test_what_a_person_changes_after_an_adjustment_is_not_scaffolded_unasked(tmp_path: Path) -> None:
+    folder = too_large(tmp_path / "x", memory=4)
+    lab.run(folder, verb=RETRY)
+    summary = folder / "experiment_summary.md"
+    summary.write_text(summary.read_text().replace("steps: 5", "steps: 6").replace("seconds: 0.1", "seconds: 0.2"))
+    refused = lab.cli("run-experiment", folder, "--yes", "none", "--detach", check=False)
+    assert refused.returncode == 2
+    assert "the design has changed since it was scaffolded: batch8" in refused.stderr
+
+
 def test_what_the_design_says_later_counts_more(tmp_path: Path) -> None:
     run = Run("a", "train", 1, {}, {"batch_size": Setting(8, "design")})
     item = Adjustment(

@@ -95,7 +95,7 @@ def claim(attempts: Path, name: str, start: dict[str, object]) -> Path | None:
         shutil.rmtree(beside)
         raise
     except OSError as error:
-        shutil.rmtree(beside)
+        shutil.rmtree(beside, ignore_errors=True)  # it may have its name already
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
             return None
         raise
