@@ -31,11 +31,11 @@ def test_what_is_cited_must_be_asked_for_first(tmp_path: Path) -> None:
 
 
 def test_jobs_wait_for_another_experiment_and_go_on_by_themselves(tmp_path: Path) -> None:
-    second = citing(tmp_path, slow="3")
+    second = citing(tmp_path, slow="8")
     run(tmp_path / "first", "--detach")
     run(second, "--detach")
-    assert states(second)["train/lr1e-4"] == "waiting"
-    assert "for ../first: train/lr1e-3" in cli("status", second).stdout
+    (job,) = [job for job in as_json("status", second)["jobs"] if job["key"] == "train/lr1e-4"]
+    assert (job["state"], job["reason"]) == ("waiting", "for ../first: train/lr1e-3")
     cli("wait", second, "--timeout", "60")
     assert states(second) == dict.fromkeys(states(second), "done")
     assert (second / "control" / "eval" / "logs").is_dir()

@@ -37,11 +37,11 @@ cluster: dev
 """
 RUN = "lr3e-3"
 TRAIN = f"train/{RUN}"
-# The whole memory of a node: nobody else is on the node that is lost.
+# Of a node's 32,000 MB: nobody else is on the node that is lost, and all others have room on one more.
 PROFILES = {
-    "undisturbed": "",
-    "time limit": "",
-    "preemption": ", partition: low",
+    "undisturbed": ", memory_mb: 2001",
+    "time limit": ", memory_mb: 2001",
+    "preemption": ", memory_mb: 2001, partition: low",
     "lost node": ", memory_mb: 30000",
 }
 

@@ -122,10 +122,10 @@ GOING = {"never", "held"}  # what will not end by itself
 
 @contextmanager
 def forgetful(*options: str) -> Iterator[DevCluster]:
-    """A cluster whose queue forgets ended jobs after 10 s, as sites do after minutes."""
+    """A cluster whose queue forgets ended jobs after 20 s, as sites do after minutes."""
     place = Place()
     try:
-        yield DevCluster(place, "--min-job-age", "10", *options)
+        yield DevCluster(place, "--min-job-age", "20", *options)
     finally:
         script("down", "--purge", "--folder", place.folder)
         place.free()
