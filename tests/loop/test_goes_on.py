@@ -1,5 +1,6 @@
 """A command that is typed again goes on: the yes that it had holds for what is left, and for nothing else."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,10 @@ def test_a_wait_does_not_call_finished_what_was_not_handed_over(tmp_path: Path) 
     said = cli("status", folder).stdout
     assert "not handed over yet: 3 of the jobs that have a yes" in said
     assert f"`tuneloop run-experiment {folder}` hands them over" in said
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    cli("cancel", copy, check=False)
+    assert board_of(copy)[1].unhanded == 0, "who cancels has to say yes anew"
+    assert "the plan has changed" in cli("run-experiment", copy, "--yes", plan, "--detach", check=False).stderr
     run(folder)
     assert board_of(folder)[1].unhanded == 0
     assert outcome(board_of(folder)[1]) == 0

@@ -137,6 +137,7 @@ def fold(events: Sequence[Event], arrived: Callable[[Submission], Native | None]
                 intent.cancelled.discard(JobKey(key))
         elif event.kind == "cancel-asked":
             intent.cancelled |= {JobKey(key) for key in data["keys"]}
+            intent.consent = None  # who ends something has to say yes anew to the rest
     for submission in intent.open:
         native = arrived(submission)
         if native is not None:
