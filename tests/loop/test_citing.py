@@ -42,7 +42,7 @@ def test_jobs_wait_for_another_experiment_and_go_on_by_themselves(tmp_path: Path
 
 
 def test_a_failed_checkpoint_blocks_those_who_cite_it(tmp_path: Path) -> None:
-    second = citing(tmp_path, slow="2")
+    second = citing(tmp_path, slow="8")
     first = tmp_path / "first"
     run(first, "--detach")
     run(second, "--detach")
