@@ -31,7 +31,7 @@ def test_what_is_cited_must_be_asked_for_first(tmp_path: Path) -> None:
 
 
 def test_jobs_wait_for_another_experiment_and_go_on_by_themselves(tmp_path: Path) -> None:
-    second = citing(tmp_path, slow="8")
+    second = citing(tmp_path, slow="20")
     run(tmp_path / "first", "--detach")
     run(second, "--detach")
     (job,) = [job for job in as_json("status", second)["jobs"] if job["key"] == "train/lr1e-4"]
@@ -42,7 +42,7 @@ def test_jobs_wait_for_another_experiment_and_go_on_by_themselves(tmp_path: Path
 
 
 def test_a_failed_checkpoint_blocks_those_who_cite_it(tmp_path: Path) -> None:
-    second = citing(tmp_path, slow="8")
+    second = citing(tmp_path, slow="20")
     first = tmp_path / "first"
     run(first, "--detach")
     run(second, "--detach")
