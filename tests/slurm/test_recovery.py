@@ -112,17 +112,20 @@ def limited_in_array(folder: Path) -> None:
 
 
 def retried(folder: Path) -> None:
-    """Retry a run that failed while the other one of its array still goes, and the job that collects waits."""
+    """Retry a run that failed while an evaluation of the other one, and so the job that collects, waits."""
+    _, job = submissions(folder)["eval/fail0_seconds5/e1/cap"]
+    subprocess.run(["scontrol", "hold", f"{job}_1"], check=True)
     until(lambda: lab.states(folder)["train/fail3_seconds0"] == "failed", 60, "the failure")
     assert lab.states(folder)["collect"] == "waiting"
     lab.run(folder, "--detach", verb=("retry", "--failed"))
+    subprocess.run(["scontrol", "release", f"{job}_1"], check=True)
 
 
 def signalled(job: str) -> None:
     subprocess.run(["scancel", "--signal=USR1", "--batch", job], check=True)
 
 
-UNEQUAL = "[{fail: 3, seconds: 0}, {fail: 0, seconds: 70}]"  # the failure is known after some looks at the queue
+UNEQUAL = "[{fail: 3, seconds: 0}, {fail: 0, seconds: 5}]"
 TWO = "{lr: [1e-3, 1e-4]}"
 DISTURBED: dict[str, tuple[dict[str, str], Callable[[Path], None]]] = {
     "goes on": ({"controls": SLOW}, limited),

@@ -3,7 +3,7 @@
 import os
 import pwd
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
@@ -143,10 +143,15 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Followe
         for here in followed.values():
             begin(here)
         end = time.monotonic() + _SECONDS
-        while not all(_is_over(here) for here in followed.values()):
+        while not _all_over(followed.values()):
             assert time.monotonic() < end, {name: here.heard for name, here in followed.items()}
             time.sleep(1)  # accounting runs behind, and the clock of the snapshot ahead
         yield followed
+
+
+def _all_over(followed: Iterable[Followed]) -> bool:
+    over = [_is_over(here) for here in followed]  # each is asked every time: its queue forgets while others go on
+    return all(over)
 
 
 def _is_over(here: Followed) -> bool:

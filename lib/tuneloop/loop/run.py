@@ -221,7 +221,8 @@ def _decision(board: Board, specs: Sequence[JobSpec], resumes: int, plan: str | 
             going[experiment, key] = Place(status.token, status.index)
             natives[status.token] = status.native
     queued = [board.states[key] for key in anew]
-    superseded = {item.key: item.native for item in queued if item.native and item.answer and not item.answer.final}
+    # What was handed over a moment ago has no answer yet, and is in its queue all the same.
+    superseded = {item.key: item.native for item in queued if item.native and not (item.answer and item.answer.final)}
     return Decision(specs, plan, jobs, going, natives, superseded, resumes)
 
 
