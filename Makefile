@@ -19,7 +19,7 @@ demo: setup       ## Design, scaffold, run and analyze the shipped experiment in
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo runs/demo
 
 test: setup       ## Everything, with real training and evaluation.
-	$(TESTS) -n auto --dist loadfile -m "not soak" $(ARGS)
+	$(TESTS) -n auto --dist loadfile --no-loadscope-reorder -m "not soak" $(ARGS)
 
 test-fast: setup  ## What needs no training and no patience: about a minute.
 	$(TESTS) -n auto -m "not soak and not train and not slow" $(ARGS)
@@ -33,7 +33,7 @@ format: setup     ## Let ruff mend what it can.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-soak: setup       ## The long versions: random kills, hostile designs, more recipes, the demo with another seed.
+soak: setup       ## The long versions: kills everywhere, hostile designs, more recipes, the examples whole.
 	$(TESTS) -m soak $(ARGS)
 
 bench: demo       ## Measure; figures go to docs/benchmarks.md by hand.

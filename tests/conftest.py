@@ -12,6 +12,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--renew", action="store_true", help="write the golden files anew instead of comparing")
 
 
+@pytest.hookimpl(trylast=True)  # what marks tests comes before
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long: at the end the short ones fill whoever has nothing left to do.
+
+    They are ordered by their names, not their folders, so that those that wait for a cluster run beside those that
+    compute.
+    """
+    long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("train")}
+    items.sort(key=lambda item: (item.path not in long, item.path.name, item.path))
+
+
 @pytest.fixture
 def renew(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--renew"))

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import pytest
+
 from lab import until
 from places import missing
 
@@ -106,6 +108,14 @@ class DevCluster:
     def env(self) -> dict[str, str]:
         """What a command needs in its environment to talk to this cluster."""
         return {"SLURM_CONF": str(self.folder / "slurm.conf")}
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Let commands that are told nothing talk to this cluster."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            yield
 
     def up(self) -> None:
         """Start whatever does not run; nodes that were set down serve again."""

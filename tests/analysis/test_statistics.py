@@ -50,8 +50,12 @@ class TestKnownValues:
         assert (interval.low, interval.high) == pytest.approx((0.2548067, 0.6251933), abs=1e-6)
 
     def test_mcnemar_is_exact(self):
+        from scipy.stats import binomtest
+
         assert st.mcnemar(6, 0) == pytest.approx(2 * 0.5**6)
         assert st.mcnemar(0, 0) == 1.0
+        for gained, lost in [(1, 0), (4, 4), (3, 11), (11, 3), (60, 41)]:
+            assert st.mcnemar(gained, lost) == pytest.approx(binomtest(gained, gained + lost, 0.5).pvalue)
 
     def test_holm_steps_down(self):
         assert st.holm([0.01, 0.04, 0.03, None]) == pytest.approx([0.04, 0.09, 0.09, 1.0])

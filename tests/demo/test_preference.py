@@ -11,24 +11,34 @@ import pytest
 
 from lab import cli, run, states
 
-pytestmark = pytest.mark.train
-
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
-def preference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scaffolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "preference"
     shutil.copytree(EXAMPLES / "preference", folder)
     cli("design-experiment", folder / "sft", "--from", folder / "sft.yaml", "--model", EXAMPLES / "tiny-base")
     cli("scaffold-experiment", folder / "sft")
     cli("design-experiment", folder / "dpo", "--from", folder / "dpo.yaml")
     cli("scaffold-experiment", folder / "dpo")
-    run(folder / "sft", "--detach")
-    run(folder / "dpo", "--detach")
-    assert states(folder / "dpo")["train/lr3e-4"] == "waiting"
-    cli("wait", folder / "dpo", "--timeout", "600")
     return folder
+
+
+@pytest.fixture(scope="module")
+def preference(scaffolded: Path) -> Path:
+    run(scaffolded / "sft", "--detach")
+    run(scaffolded / "dpo", "--detach")
+    assert states(scaffolded / "dpo")["train/lr3e-4"] == "waiting"
+    cli("wait", scaffolded / "dpo", "--timeout", "3600")
+    return scaffolded
+
+
+@pytest.mark.slow
+def test_preferences_wait_for_what_they_start_from(scaffolded: Path) -> None:
+    done = cli("run-experiment", scaffolded / "dpo", "--dry-run", check=False)
+    assert done.returncode == 2
+    assert "train is planned, and jobs here need it" in done.stderr
 
 
 def scores(experiment: Path) -> dict[str, float]:
@@ -38,6 +48,7 @@ def scores(experiment: Path) -> dict[str, float]:
     return {row["run"]: float(row["value"]) for row in rows}
 
 
+@pytest.mark.soak
 def test_two_styles_become_one(preference: Path) -> None:
     before, after = scores(preference / "sft"), scores(preference / "dpo")
     assert 0.2 < before["train"] < 0.8
@@ -46,6 +57,7 @@ def test_two_styles_become_one(preference: Path) -> None:
     assert after["lr1e-3"] < before["train"], "the high rate overshoots"
 
 
+@pytest.mark.soak
 def test_the_report_says_better_and_worse(preference: Path) -> None:
     lines = (preference / "dpo" / "analysis" / "report.md").read_text().splitlines()
     table = {line.split(" | ")[0].strip("| "): line for line in lines if line.startswith("| lr")}
@@ -53,6 +65,7 @@ def test_the_report_says_better_and_worse(preference: Path) -> None:
     assert "**worse**" in table["lr1e-3"]
 
 
+@pytest.mark.soak
 def test_preferences_have_a_validation_loss(preference: Path) -> None:
     facts = json.loads((preference / "dpo" / "lr3e-4" / "epoch_0" / "verified.json").read_text())
     assert facts["validation_loss"] < 0.3

@@ -35,6 +35,14 @@ def cluster() -> Iterator[DevCluster]:
     yield from _cluster("--name", "first", *(["--memory-limits"] if may_limit_memory() else []))
 
 
+@pytest.fixture(scope="module")
+def on_cluster(cluster: DevCluster) -> Iterator[None]:
+    """Let commands talk to `cluster` while a module's tests run, and leave it whole."""
+    with cluster.reached():
+        yield
+    cluster.restore()
+
+
 @pytest.fixture(scope="session")
 def bare_cluster() -> Iterator[DevCluster]:
     """Three nodes without accounting: sacct answers nothing."""

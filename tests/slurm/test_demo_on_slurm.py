@@ -36,9 +36,8 @@ def shipped(folder: Path, cuts: list[tuple[str, str]]) -> Path:
     ("cuts", "jobs"), [(CUTS, 6), pytest.param([], 19, marks=pytest.mark.soak)], ids=["one run", "all of it"]
 )
 def test_the_report_is_there_though_the_command_was_killed_right_after_submission(
-    cuts: list[tuple[str, str]], jobs: int, tmp_path: Path, cluster: DevCluster, monkeypatch: pytest.MonkeyPatch
+    cuts: list[tuple[str, str]], jobs: int, tmp_path: Path, cluster: DevCluster
 ) -> None:
-    monkeypatch.setenv("SLURM_CONF", cluster.env["SLURM_CONF"])
     folder = shipped(tmp_path / "demo", cuts)
     plan = plan_id(folder)
     assert plan is not None

@@ -1,6 +1,5 @@
 """What jobs wait for on a real SLURM: each evaluation for its own training alone, the report for all that there is."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from lab import cli, events, plan_id, starts, states
 from slurm_cluster import DevCluster
 from slurm_lab import hand_over, make_on_slurm, reasons, shims, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("on_cluster")]
 
 # More than SLURM tells apart by itself: the first fails last, the others go or end at once.
 SLOW, QUICK = 9, 10
@@ -20,15 +19,6 @@ UNEQUAL = ", ".join(
         *(f"{{lr: {SLOW + number}, seconds: 0, fail: 0}}" for number in range(1, QUICK + 1)),
     ]
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def on_cluster(cluster: DevCluster) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in cluster.env.items():
-            patch.setenv(name, value)
-        yield
-    cluster.restore()
 
 
 def began(folder: Path, pattern: str) -> dict[str, float]:

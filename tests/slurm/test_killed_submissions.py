@@ -1,7 +1,6 @@
 """SIGKILL of the command that hands over, at each step and inside sbatch: nothing is submitted twice, nothing lost."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,22 +10,13 @@ from lab import cli, events, plan_id, results, starts, states, until
 from slurm_cluster import DevCluster
 from slurm_lab import copy_of, hand_over, make_on_slurm, scheduler_starts, shims, tokens, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("on_cluster")]
 
 EVENTS = 9  # of handing over: consented, then submitting and submitted for each of four batches
 JOBS = 4  # one training, its evaluation, the control's, and the one that collects
 POINTS = [f"{number} {when}" for number in range(1, EVENTS + 1) for when in ("before", "after")]
 # Right before the first sbatch, and in the middle; `make soak` dies everywhere.
 QUICK = {"2 after", "6 after"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def on_cluster(cluster: DevCluster) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in cluster.env.items():
-            patch.setenv(name, value)
-        yield
-    cluster.restore()
 
 
 @pytest.fixture(scope="module")

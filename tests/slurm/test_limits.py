@@ -17,8 +17,7 @@ def folder(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     root = tmp_path_factory.mktemp("project")
     (root / "tuneloop.yaml").write_text("clusters: {site: {executor: slurm, cpus: 1, limits: {jobs: 2}}}\n")
     controls = "{epochs: 1, seconds: 0.1, steps: 1}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLURM_CONF", cluster.env["SLURM_CONF"])
+    with cluster.reached():
         yield make_echo(root / "exp", variables="{lr: [1e-3]}", controls=controls, rest="cluster: site\n")
 
 

@@ -19,9 +19,9 @@ PROFILE = "clusters:\n  dev: {{executor: slurm, cpus: 1{more}}}\n"
 
 
 @pytest.fixture(autouse=True)
-def reached(cluster: DevCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SLURM_CONF", cluster.env["SLURM_CONF"])
-    yield
+def reached(cluster: DevCluster) -> Iterator[None]:
+    with cluster.reached():
+        yield
     cluster.restore()
 
 
@@ -153,8 +153,7 @@ def disturbed(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> 
         fault(folder)
         return Ended(folder, *waited(folder))
 
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor() as threads:
-        patch.setenv("SLURM_CONF", cluster.env["SLURM_CONF"])
+    with cluster.reached(), ThreadPoolExecutor() as threads:
         yield dict(zip(DISTURBED, threads.map(run, DISTURBED), strict=True))
 
 

@@ -140,8 +140,7 @@ def ended(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
         lab.cli("wait", folder, "--timeout", "200", check=False)
         return Ended(folder, lab.states(folder), survivor)
 
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor() as threads:
-        patch.setenv("SLURM_CONF", cluster.env["SLURM_CONF"])
+    with cluster.reached(), ThreadPoolExecutor() as threads:
         yield dict(zip(FAULTS, threads.map(run, FAULTS), strict=True))
         cluster.restore()
 

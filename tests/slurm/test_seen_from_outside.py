@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,10 @@ def project(cluster: DevCluster, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(autouse=True)
-def _here(cluster: DevCluster, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_CONF", cluster.env["SLURM_CONF"])
+def _here(cluster: DevCluster, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XDG_STATE_HOME", str(project / "state"))
+    with cluster.reached():
+        yield
 
 
 def test_an_experiment_is_seen_from_submission_to_report(project: Path, cluster: DevCluster) -> None:

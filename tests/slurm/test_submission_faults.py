@@ -19,29 +19,13 @@ from places import fill
 from slurm_cluster import DevCluster
 from slurm_lab import copy_of, hand_over, make_on_slurm, reasons, scheduler_starts, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("on_cluster")]
 
 RETRY = ("retry", "--failed")
 RUNS = [f"lr1e-{number}" for number in range(3, 9)]
 JOBS = 2 * len(RUNS) + 2  # a training and an evaluation each, the control's, and the one that collects
 QUICK_JOBS = 8  # of three runs
 DOWN_S = 30
-
-
-@contextmanager
-def pointed_at(cluster: DevCluster) -> Iterator[None]:
-    """Let commands talk to a cluster."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in cluster.env.items():
-            patch.setenv(name, value)
-        yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def on_cluster(cluster: DevCluster) -> Iterator[None]:
-    with pointed_at(cluster):
-        yield
-    cluster.restore()
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +256,7 @@ def test_preempted_and_cancelled_by_the_scheduler_is_lost_and_done_again(cluster
 
 def test_a_cluster_without_accounting_needs_none(bare_cluster: DevCluster, folder: Path) -> None:
     running, lost, *_ = RUNS
-    with pointed_at(bare_cluster):
+    with bare_cluster.reached():
         (folder / lost / "finetune.slurm").unlink()
         hand_over(folder)
         bare_cluster.wait_state(native(folder, f"train/{running}"), "RUNNING")

@@ -1,6 +1,7 @@
 """What a site prints of itself, read; and a real site, asked."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,9 @@ def test_accounts_are_those_of_this_cluster() -> None:
 
 
 @pytest.fixture
-def site(cluster: DevCluster, monkeypatch: pytest.MonkeyPatch) -> DevCluster:
-    monkeypatch.setenv("SLURM_CONF", cluster.env["SLURM_CONF"])
-    return cluster
+def site(cluster: DevCluster) -> Iterator[DevCluster]:
+    with cluster.reached():
+        yield cluster
 
 
 def test_a_real_site_is_asked(site: DevCluster) -> None:

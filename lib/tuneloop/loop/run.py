@@ -220,10 +220,14 @@ def _decision(board: Board, specs: Sequence[JobSpec], resumes: int, plan: str | 
         if status.native and status.token:
             going[experiment, key] = Place(status.token, status.index)
             natives[status.token] = status.native
-    queued = [board.states[key] for key in anew]
-    # What was handed over a moment ago has no answer yet, and is in its queue all the same.
-    superseded = {item.key: item.native for item in queued if item.native and not (item.answer and item.answer.final)}
+    before = [board.states[key] for key in anew]
+    superseded = {status.key: status.native for status in before if status.native and _in_queue(status)}
     return Decision(specs, plan, jobs, going, natives, superseded, resumes)
+
+
+def _in_queue(status: JobStatus) -> bool:
+    """Tell whether a job may be in its queue; one that was handed over a moment ago is, and has no answer yet."""
+    return status.state in GOING if status.answer is None else not status.answer.final
 
 
 def plan_cancel(experiment: Experiment, board: Board, runs: Sequence[str]) -> list[JobStatus]:
