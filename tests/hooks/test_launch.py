@@ -218,6 +218,15 @@ def test_a_python_that_is_too_old_is_passed_over(
     assert call(must(pack), shell_event("harmless", project), project, **old_python) == (0, "", "")
 
 
+def test_a_python_of_another_age_is_asked_last(
+    pack: Path, project: Path, tmp_path: Path, old_python: dict[str, str]
+) -> None:
+    program(tmp_path / "path" / "python", "#!/bin/sh\necho 'Unknown option: -I' >&2\nexit 2\n")
+    program(tmp_path / "path" / "python3.11", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    line, event = settings_line("PreToolUse", pack), shell_event("tuneloop cancel x", project)
+    assert call(line, event, project, **old_python).decision == "ask"
+
+
 @pytest.mark.parametrize("broken", ["#!/nowhere/python\n", "#!/bin/sh\nexit 127\n"])
 def test_a_python_that_does_not_start_is_passed_over(
     broken: str, pack: Path, project: Path, tmp_path: Path, old_python: dict[str, str]

@@ -28,14 +28,14 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state"
 
 
-def remember(folder: Path, *clusters: str, age: float = 0, **counts: int) -> Path:
+def remember(folder: Path, *clusters: str, age: float = 0, here: bool = False, **counts: int) -> Path:
     """Remember an experiment as its runner does, or a command; return the lock that a runner would hold."""
     folder.mkdir(parents=True, exist_ok=True)
     entry = status_file(folder)
     entry.parent.mkdir(parents=True, exist_ok=True)
     value = {"experiment": str(folder.resolve()), "lock": "lock", "counts": counts}
     if clusters:
-        value |= {"clusters": clusters, "time": time.time() - age}
+        value |= {"clusters": clusters, "time": time.time() - age, "here": here}
     entry.write_text(json.dumps(value))
     return folder / "lock"
 
@@ -63,6 +63,15 @@ def test_what_clusters_run_is_told_with_its_age_and_has_not_stopped(state: Path,
     remember(tmp_path / "cap", "dev", "other $(one)", age=300, running=2, waiting=3)
     assert summary(tmp_path) == (
         "Tuneloop: cap: 2 running, 3 waiting, on dev and other ?(one) as of 5 min ago. `tuneloop status EXP` says more."
+    )
+
+
+def test_a_runner_that_has_stopped_is_told_beside_what_clusters_run(state: Path, tmp_path: Path) -> None:
+    with held(remember(tmp_path / "cap", "dev", here=True, age=300, waiting=1)):
+        assert "has stopped" not in summary(tmp_path)
+    assert summary(tmp_path) == (
+        "Tuneloop: cap has stopped on this machine: 1 waiting, on dev as of 5 min ago;"
+        " `tuneloop run-experiment cap` goes on. `tuneloop status EXP` says more."
     )
 
 

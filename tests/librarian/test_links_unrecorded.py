@@ -43,10 +43,11 @@ def test_links_alone_may_be_a_persons_own(pack: Pack, project: Path) -> None:
     assert state(project) == before
 
 
-def test_copies_without_a_record_are_ours_again_when_copies_are_asked_for(pack: Pack, project: Path) -> None:
+@pytest.mark.parametrize("asked", [True, False])
+def test_copies_without_a_record_are_ours_again(asked: bool, pack: Pack, project: Path) -> None:
     link(pack, project, copy=True)
     lose_the_record(project)
-    link(pack, project, copy=True)
+    link(pack, project, copy=asked)
     unlink(project)
     assert state(project) == {}
 

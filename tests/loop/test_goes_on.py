@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from kills import dying
-from lab import cli, events, make_echo, plan_id, run, states
+from lab import as_json, cli, events, make_echo, plan_id, run, states, until
 from tuneloop.experiment.read import read_experiment
 from tuneloop.experiment.work import COLLECT, JobKey, State
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.state import JobStatus
 from tuneloop.loop.orders import Crew
-from tuneloop.loop.run import FRESH, outcome, plan_run
+from tuneloop.loop.run import FRESH, outcome, plan_run, start
 
 QUICK = "{epochs: 1, seconds: 0, steps: 2}"
 
@@ -101,3 +101,41 @@ def test_a_wait_does_not_call_finished_what_was_not_handed_over(tmp_path: Path) 
     assert board_of(folder)[1].unhanded == 0
     assert outcome(board_of(folder)[1]) == 0
     assert experiment.layout.report.is_file()
+
+
+@pytest.mark.slow
+def test_a_yes_is_taken_back_when_nothing_goes_any_more(tmp_path: Path) -> None:
+    folder = make_echo(tmp_path / "exp", "{lr: [1e-3]}", QUICK)
+    env = dying(tmp_path / "site", "4 before")
+    cli("run-experiment", folder, "--yes", plan_id(folder) or "", "--detach", check=False, env=env)
+    Crew(read_experiment(folder)).fleet().start(["local"])
+    until(lambda: states(folder)["train/lr1e-3"] == "done", 60, "the training")
+    assert as_json("wait", folder, check=False) | {"exit": 1, "unhanded": 3} == as_json("wait", folder, check=False)
+    assert "would not hand over 3 jobs with a yes" in cli("cancel", folder, "--dry-run").stdout
+    assert "3 jobs with a yes will not be handed over" in cli("cancel", folder).stdout
+    assert as_json("wait", folder)["unhanded"] == 0
+    assert "nothing to cancel" in cli("cancel", folder, check=False).stderr
+
+
+@pytest.mark.slow
+def test_the_command_that_goes_on_is_the_one_that_had_the_yes(tmp_path: Path) -> None:
+    folder = make_echo(tmp_path / "exp", "{lr: [1e-3]}", QUICK)
+    env = dying(tmp_path / "site", "2 before")
+    cli("run-echo", folder, "--yes", plan_id(folder, "run-echo") or "", "--detach", check=False, env=env)
+    said = cli("status", folder).stdout
+    assert "not handed over yet: 1 of the jobs that have a yes" in said
+    assert f"`tuneloop run-echo {folder}` hands them over" in said
+
+
+@pytest.mark.slow
+def test_what_another_command_has_handed_over_needs_no_second_yes(tmp_path: Path) -> None:
+    folder = make_echo(tmp_path / "exp", "{lr: [1e-3]}", QUICK)
+    experiment, board = board_of(folder)
+    fleet = Crew(experiment).fleet()
+    trainings = replace(FRESH, worker="echo", command="run-echo {}")
+    plan = plan_run(experiment, board, trainings)
+    assert len(start(experiment, fleet, plan, trainings, by="first").keys) == 1
+    second = start(experiment, fleet, plan, trainings, by="second")
+    assert (second.keys, second.without_room) == ((), 0)
+    assert [item["by"] for item in events(folder) if item["event"] == "consented"] == ["first"]
+    assert as_json("wait", folder)["unhanded"] == 0

@@ -9,7 +9,7 @@ import pytest
 
 import lab
 from tuneloop.documents.config import Profile
-from tuneloop.documents.errors import InputError, MissingError
+from tuneloop.documents.errors import InputError, MissingError, UnreachableError
 from tuneloop.documents.locks import is_held
 from tuneloop.documents.yamltext import dump_yaml, load_yaml
 from tuneloop.experiment.layout import Layout
@@ -67,6 +67,16 @@ class Watched(Local):
 
     def start(self) -> None:
         """Start nothing."""
+        self.locked["start"] = is_held(self.layout.journal_lock)
+
+
+class Silent(Watched):
+    """A cluster that takes one batch and then does not answer any more."""
+
+    def submit(self, batch: Batch, after: Sequence[Order]) -> Native:
+        if "submit" in self.locked:
+            raise UnreachableError("no answer")
+        return super().submit(batch, after)
 
 
 def test_what_jobs_read_is_brought_to_them_before_anybody_holds_the_journal(tmp_path: Path) -> None:
@@ -76,7 +86,17 @@ def test_what_jobs_read_is_brought_to_them_before_anybody_holds_the_journal(tmp_
     watched = Watched(found.layout, "local", Profile())
     fleet.made["local"] = watched
     start(found, fleet, plan_run(found, read_board(found, fleet)), by="test")
-    assert watched.locked == {"prepare": False, "submit": True}
+    assert watched.locked == {"prepare": False, "submit": True, "start": False}
+
+
+def test_what_was_taken_before_a_cluster_fell_silent_is_started(tmp_path: Path) -> None:
+    found = read_experiment(lab.make_echo(tmp_path / "exp"))
+    fleet = Crew(found).fleet()
+    silent = Silent(found.layout, "local", Profile())
+    fleet.made["local"] = silent
+    with pytest.raises(UnreachableError):
+        start(found, fleet, plan_run(found, read_board(found, fleet)), by="test")
+    assert "start" in silent.locked
 
 
 def test_an_interpreter_of_no_worker_is_a_fault_before_anything_is_scaffolded(project: Path) -> None:

@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from lab import cli, make_echo, run, starts, states
+from tuneloop.documents.config import Profile
+from tuneloop.experiment.layout import Layout
+from tuneloop.experiment.store import all_specs, read_jobs
+from tuneloop.loop.setups import setup_mark
 
 pytestmark = pytest.mark.slow
 
@@ -104,3 +108,10 @@ def test_jobs_scaffolded_before_there_was_a_fingerprint_are_taken_as_they_are(fo
         path.write_text(json.dumps(stored))
     profile(folder.parent, "environment: {A: after}")
     assert refusal(folder) == ""
+
+
+def test_a_cluster_that_becomes_remote_is_another_set_up(folder: Path) -> None:
+    job = all_specs(read_jobs(Layout(folder)))[0]
+    near = Profile(executor="slurm", python=sys.executable)
+    far = near.model_copy(update={"ssh": "far", "scratch": "runs"})
+    assert setup_mark(near, job) != setup_mark(far, job)

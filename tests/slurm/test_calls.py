@@ -11,6 +11,7 @@ from tuneloop.experiment.work import COLLECT, JobKey, JobSpec, Need, Shape
 from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.executors.slurm import Slurm
 from tuneloop.jobs.journal import Journal
+from tuneloop.jobs.state import Consent
 from tuneloop.jobs.submit import Decision, hand_over
 from tuneloop.jobs.transport import Called
 
@@ -58,6 +59,8 @@ def test_two_hundred_runs_and_four_hundred_evaluations_are_forty_eight_submissio
     executor.transport = scheduler  # type: ignore[assignment]
     fleet = Fleet(layout, Configuration(Config(), (), tmp_path), {"dev": executor})
     jobs = specs(200, 2)
-    handed = hand_over(Journal(layout), fleet, lambda: Decision(jobs, "plan", len(jobs)), "test")
+    handed = hand_over(
+        Journal(layout), fleet, lambda: Decision(jobs, Consent("plan", len(jobs), "run-experiment {}")), "test"
+    )
     assert len(handed.keys) == len(jobs) == 601
     assert scheduler.asked == {"sbatch": 1 + 2 * 23 + 1}  # of arrays that wait for another, 9 tasks at a time

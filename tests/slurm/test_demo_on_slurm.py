@@ -14,7 +14,7 @@ from slurm_cluster import DevCluster
 ROOT = Path(__file__).resolve().parents[2]
 CUTS = [("lora_rank: [4, 32]", "lora_rank: [4]"), ("lr: [3e-4, 3e-3]", "lr: [3e-3]"), ("epochs: 2,", "epochs: 1,")]
 
-pytestmark = [pytest.mark.train, pytest.mark.slow]
+pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.usefixtures("on_cluster")]
 
 
 def shipped(folder: Path, cuts: list[tuple[str, str]]) -> Path:

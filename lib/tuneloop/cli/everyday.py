@@ -118,9 +118,11 @@ def _show_board(experiment: "Experiment", board: "Board", fleet: "Fleet") -> Non
 
 
 def _show_unhanded(experiment: "Experiment", board: "Board") -> None:
-    if board.unhanded:
+    from tuneloop.loop.run import line
+
+    if board.unhanded and board.intent.consent is not None:
         say(f"not handed over yet: {board.unhanded} of the jobs that have a yes")
-        say(f"hint: `tuneloop run-experiment {typed(experiment.layout.folder)}` hands them over")
+        say(f"hint: `{line(board.intent.consent.command, experiment.layout.folder)}` hands them over")
 
 
 def _row(job: dict[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from tuneloop.documents.errors import InputError
 from tuneloop.documents.shell import typed
 
 if TYPE_CHECKING:
+    from tuneloop.jobs.submit import Handed
     from tuneloop.loop.adjust import Proposal
     from tuneloop.loop.run import Choice, Plan
 
@@ -84,7 +85,7 @@ def cancel(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Ask running and waiting jobs to end. What is done stays done.
+    """Ask running and waiting jobs to end, and hand no more of the plan over. What is done stays done.
 
     \b
     Example:
@@ -100,22 +101,28 @@ def cancel(
     experiment = read_experiment(folder)
     fleet = Crew(experiment).fleet()
     if dry_run:
-        going = loop.plan_cancel(experiment, read_board(experiment, fleet), runs or [])
+        board = read_board(experiment, fleet)
+        going = loop.plan_cancel(experiment, board, runs or [])
         remember_plan(experiment.layout, "cancel", f"ends {counted(len(going), 'job')}", runs=runs or [])
         if as_json:
-            write_json({"schema": "tuneloop.cancel/1", "would_cancel": [item.key for item in going]})
-        else:
-            say("\n".join(f"would cancel {item.key} ({item.state})" for item in going) or "nothing is going")
+            keys = [item.key for item in going]
+            write_json({"schema": "tuneloop.cancel/1", "would_cancel": keys, "unhanded": board.unhanded})
+            return
+        say("\n".join(f"would cancel {item.key} ({item.state})" for item in going) or "nothing is going")
+        if board.unhanded:
+            say(f"would not hand over {counted(board.unhanded, 'job')} with a yes")
         return
-    keys = loop.cancel(experiment, fleet, runs or [], by=_who())
+    ended = loop.cancel(experiment, fleet, runs or [], by=_who())
     if as_json:
-        write_json({"schema": "tuneloop.cancel/1", "cancelled": keys})
-    else:
-        say(f"asked {len(keys)} jobs to end")
+        write_json({"schema": "tuneloop.cancel/1", "cancelled": ended.keys, "unhanded": ended.unhanded})
+        return
+    say(f"asked {len(ended.keys)} jobs to end")
+    if ended.unhanded:
+        say(f"{counted(ended.unhanded, 'job')} with a yes will not be handed over")
 
 
 def wait(folder: Folder, timeout: Timeout = 540.0, as_json: Json = False, everything: All = False) -> None:
-    """Wait until nothing is going: exit 0 finished, 1 something failed, 5 still going.
+    """Wait until nothing is going: exit 0 finished, 1 something failed or was not handed over, 5 still going.
 
     \b
     Example:
@@ -135,7 +142,7 @@ def _for_worker(name: str) -> Callable[..., None]:
     ) -> None:
         from tuneloop.loop.run import FRESH
 
-        choice = replace(FRESH, worker=name, words=f"run-{name} {{}}")
+        choice = replace(FRESH, worker=name, command=f"run-{name} {{}}")
         _hand_over(folder, choice, yes, follow, dry_run=dry_run, as_json=as_json, everything=everything)
 
     return command
@@ -186,7 +193,7 @@ def _hand_over(
             yes,
             given=plan.consented,
             lack=f"{len(plan.jobs)} jobs need a yes",
-            again=choice.typed(folder),
+            again=loop.line(choice.command, folder),
             show=lambda: _show(folder, plan, as_json=False, wanted=wanted),
             question="Hand them over?",
             as_json=as_json,
@@ -197,23 +204,22 @@ def _hand_over(
     remember_going(experiment.layout, read_board(experiment, fleet))
     watch = sys.stdout.isatty() if follow is None else follow
     if as_json and not watch:
-        _show(folder, plan, as_json=True, everything=everything, handed=len(handed), wanted=wanted)
+        _show(folder, plan, as_json=True, everything=everything, handed=len(handed.keys), wanted=wanted)
         return
     if not as_json:
-        _show_handed(folder, plan, len(handed), where)
+        _show_handed(folder, plan, handed, where)
         if fleet.is_apart(plan.clusters):
             say("the report is made by this machine when all others have ended: keep it on")
     if watch:
         _finish(folder, None, live=not as_json and sys.stdout.isatty(), as_json=as_json, everything=everything)
-    elif handed or plan.going:
+    elif handed.keys or plan.going:
         say(f"next: tuneloop wait {typed(folder)}")
 
 
-def _show_handed(folder: Path, plan: "Plan", handed: int, where: str) -> None:
-    say(f"{handed} jobs handed over to {where}; {plan.going} were going")
-    rest = len(plan.jobs) - handed
-    if rest:
-        say(f"{rest} jobs wait for room in the queue: type the same command again when some have ended")
+def _show_handed(folder: Path, plan: "Plan", handed: "Handed", where: str) -> None:
+    say(f"{len(handed.keys)} jobs handed over to {where}; {plan.going} were going")
+    if handed.without_room:
+        say(f"{handed.without_room} jobs wait for room in the queue: type the same command again when some have ended")
     _show_left(folder, plan)
 
 

@@ -1,8 +1,8 @@
 """`python -I -S lib/tuneloop/hooks/__main__.py NAME <event`: one hook, started by `hooks/launch`.
 
 Isolated, so that nothing of a project's folder or environment is imported; this library's own folder is found from
-this file. Any fault ends in an exit code that is not 0, and the launcher decides what that means. Older interpreters
-than those of the hooks can read this file, and say with a code of its own that they are too old.
+this file. Any fault ends in an exit code that is not 0, and the launcher decides what that means. A Python 3
+older than the hooks can read this file, and says with a code of its own that it is too old.
 """
 
 import importlib

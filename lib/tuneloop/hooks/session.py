@@ -53,6 +53,7 @@ class _Entry(NamedTuple):
     counts: dict[str, int]
     alive: bool  # a runner of this machine has it
     clusters: str  # whose schedulers have jobs of it
+    here: bool  # this machine has some as well
     time: float  # when that was so, in seconds since 1970
 
 
@@ -61,11 +62,11 @@ def _words(entry: _Entry, project: Path) -> str:
     name = shown(place, _NAME) if place != "." else "this folder"
     said = ", ".join(f"{number} {state}" for state, number in entry.counts.items())
     if entry.clusters:
-        return f"{name}: {said}, on {entry.clusters} as of {ago(time.time() - entry.time)}"
-    if entry.alive:
+        said += f", on {entry.clusters} as of {ago(time.time() - entry.time)}"
+    if entry.alive or (entry.clusters and not entry.here):
         return f"{name}: {said}"
     again = f"`tuneloop run-experiment {place}` goes on" if _PLAIN.match(place) else "`run-experiment` goes on"
-    return f"{name} has stopped: {said}; {again}"
+    return f"{name} has stopped{' on this machine' if entry.clusters else ''}: {said}; {again}"
 
 
 def _going(project: Path) -> Iterator[_Entry]:
@@ -80,7 +81,7 @@ def _going(project: Path) -> Iterator[_Entry]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         if project in (folder, *folder.parents) and folder.is_dir():
-            yield _Entry(folder, counts, _alive(folder / lock), clusters, written)
+            yield _Entry(folder, counts, _alive(folder / lock), clusters, bool(value.get("here")), written)
 
 
 def _newest(folder: Path) -> list[Path]:

@@ -39,8 +39,11 @@ class Board:
     def unhanded(self) -> int:
         """How many jobs of the last plan with a yes were not handed over: no room for them, or the command died."""
         consent = self.intent.consent
-        planned = sum(status.state == "planned" for status in self.states.values())
-        return 0 if consent is None else max(0, min(consent.jobs - len(consent.handed), planned))
+        if consent is None:
+            return 0
+        fine = GOING | {"done"}
+        left = sum(key not in consent.handed and status.state not in fine for key, status in self.states.items())
+        return max(0, min(consent.jobs - len(consent.handed), left))
 
     @property
     def watched(self) -> list[str]:

@@ -24,6 +24,7 @@ def remember_going(layout: Layout, board: Board) -> None:
             "lock": layout.relative(layout.runner_lock),
             # Nothing here tells whether a cluster's jobs go on: the time says how old this is.
             "clusters": board.watched,
+            "here": not board.scheduled.issuperset(board.clusters),
             "time": time.time(),
             "counts": counts(board.states),
         }

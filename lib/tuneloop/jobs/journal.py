@@ -1,9 +1,9 @@
 """The journal: what we asked for, one JSON object a line, on the disk before the act that depends on it.
 
 Events: `added retired consented waived submitting submitted refused cancel-asked adjusted`. It is written by whoever
-acts, on the submitting side only, under a lock: for milliseconds, or while a scheduler takes what is handed over. A
-torn last line is what a kill leaves: it is ignored, and ended with a mark before the next append. Any other bad
-line is an error with its number.
+acts, on the submitting side only, under a lock: for milliseconds, or while a scheduler is asked and takes what is
+handed over. A torn last line is what a kill leaves: it is ignored, and ended with a mark before the next append. Any
+other bad line is an error with its number.
 """
 
 import contextlib

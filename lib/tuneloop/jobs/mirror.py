@@ -2,7 +2,7 @@
 
 What jobs read goes there before they are handed over. What they say of themselves comes back when somebody looks:
 facts, logs, scores and the report. Weights stay until somebody asks for them. What the cluster writes is the
-cluster's: nothing that comes from there is ever sent there.
+cluster's: nothing that comes from there is ever sent there, but for the tables in the summary, which is a person's.
 """
 
 import hashlib

@@ -58,6 +58,7 @@ class Consent:
 
     plan: str
     jobs: int  # that the plan had
+    command: str  # that made it, around its folder: `retry {} --failed`
     handed: dict[JobKey, Token | None] = field(default_factory=dict)  # over since, with the submission before it
 
 
@@ -117,7 +118,7 @@ def fold(events: Sequence[Event], arrived: Callable[[Submission], Native | None]
             token = Token(data["token"])
             intent.submissions[token] = Submission(token, data["cluster"], keys, tasks, event.time)
         elif event.kind == "consented":
-            intent.consent = Consent(data["plan"], data["jobs"])
+            intent.consent = Consent(data["plan"], data["jobs"], data.get("command", "run-experiment {}"))
         elif event.kind in ("submitted", "refused") and data["token"] not in intent.submissions:
             message = f"event {event.seq} of the journal is about a submission that no line makes"
             raise InputError(message, hint="put the missing line back")

@@ -15,7 +15,7 @@ from tuneloop.jobs.executors import Order
 from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.journal import Event, Journal, Writer
 from tuneloop.jobs.native import Native
-from tuneloop.jobs.state import JobStatus, fold
+from tuneloop.jobs.state import Consent, JobStatus, fold
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,18 @@ class Decision:
     """What to hand over, as read under the lock."""
 
     specs: Sequence[JobSpec]
-    plan: str | None  # its id, and how many jobs it has; None for what is left of a plan that has a yes already
-    jobs: int
+    consent: Consent | None  # a new yes; None for what is left of a plan that has one already
     going: Places = field(default_factory=dict)  # what was handed over before and has not ended
     natives: Mapping[Token, Native] = field(default_factory=dict)  # of the submissions that `going` names
     superseded: Mapping[JobKey, Native] = field(default_factory=dict)  # still in a queue, and handed over anew
     resumes: int = 0  # times that a job which can resume goes on after its time limit
+    without_room: int = 0  # jobs of the plan that its limits leave for later
 
 
 @dataclass(frozen=True)
 class Handed:
     keys: tuple[JobKey, ...]
+    without_room: int = 0
     refused: str | None = None  # why the rest was not taken
     hint: str | None = None  # and what helps
 
@@ -49,14 +50,14 @@ def hand_over(journal: Journal, fleet: Fleet, decide: Callable[[], Decision], by
         settle(journal.read(), writer, fleet)
         decision = decide()
         natives = dict(decision.natives)
-        if decision.plan is not None:
-            writer.append("consented", plan=decision.plan, jobs=decision.jobs, by=by)
+        if decision.consent is not None:
+            said = {"plan": decision.consent.plan, "jobs": decision.consent.jobs, "command": decision.consent.command}
+            writer.append("consented", **said, by=by)
         keys: list[JobKey] = []
         for batch in _batches(decision, fleet):
             executor = fleet.of(batch.shape.cluster)
             entry = {"keys": batch.keys, "tasks": batch.tasks, "cluster": executor.cluster}
             writer.append("submitting", token=batch.token, **entry)
-            _withdraw([decision.superseded[key] for key in batch.keys if key in decision.superseded], fleet)
             try:
                 native = executor.submit(batch, _orders(batch.after, natives))
             except (InputError, MissingError) as error:  # found before the scheduler was asked
@@ -65,11 +66,12 @@ def hand_over(journal: Journal, fleet: Fleet, decide: Callable[[], Decision], by
             except FailedError as error:
                 reason = error.problems[0].message
                 writer.append("refused", token=batch.token, reason=reason)
-                return Handed(tuple(keys), reason, error.problems[0].hint)
+                return Handed(tuple(keys), decision.without_room, reason, error.problems[0].hint)
             writer.append("submitted", token=batch.token, native=native)
+            _withdraw([decision.superseded[key] for key in batch.keys if key in decision.superseded], fleet)
             natives[batch.token] = native
             keys += batch.keys
-    return Handed(tuple(keys))
+    return Handed(tuple(keys), decision.without_room)
 
 
 def settle(events: Sequence[Event], writer: Writer, fleet: Fleet) -> None:
@@ -83,8 +85,7 @@ def settle(events: Sequence[Event], writer: Writer, fleet: Fleet) -> None:
 
 
 def ask_to_cancel(journal: Journal, keys: Sequence[JobKey], by: str) -> None:
-    if not keys:
-        raise InputError("nothing to cancel", hint="`tuneloop status` shows what runs and waits")
+    """Note that jobs shall end, and that a yes to a plan no longer holds for what is left of it."""
     journal.append("cancel-asked", keys=keys, by=by)
 
 
@@ -121,6 +122,9 @@ def _orders(after: Sequence[After], natives: Mapping[Token, Native]) -> list[Ord
 
 
 def _withdraw(natives: Sequence[Native], fleet: Fleet) -> None:
-    """Take back what a batch takes the place of, and no more: the next one may be refused."""
+    """Take back what a batch that was taken stands in for: one that is refused takes nothing away.
+
+    Killed before, or too late, the old jobs run, too; the newest attempt alone puts its results into place.
+    """
     for cluster in {native.cluster for native in natives}:
         fleet.of(cluster).withdraw([native for native in natives if native.cluster == cluster])

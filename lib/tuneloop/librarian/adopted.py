@@ -13,13 +13,14 @@ from tuneloop.librarian.target import KINDS, Target
 from tuneloop.librarian.wanted import entry, everything, observe
 
 
-def adopted(pack: Pack, target: Target, additions: Sequence[Addition] | None, *, copy: bool) -> Manifest | None:
+def adopted(pack: Pack, target: Target, additions: Sequence[Addition] | None) -> Manifest | None:
     """Return the record of what stands in the target as `link` makes it, None where nothing does."""
     entries = {}
     for item in everything(pack, target.commands):
-        shall = entry(item, target, pack, copy=copy)
-        if observe(target.base / item.place) == shall:
-            entries[item.place] = [shall]
+        stands = observe(target.base / item.place)
+        # Copies stand where links could not be made, whatever is asked for now.
+        if stands is not None and stands in [entry(item, target, pack, copy=copy) for copy in (False, True)]:
+            entries[item.place] = [stands]
     merge = merge_found(target.settings, additions) if additions else None
     if merge is None and all(found.kind == "link" for [found] in entries.values()):
         return None

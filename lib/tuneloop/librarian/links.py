@@ -92,7 +92,7 @@ def plan_link(pack: Pack, target: Target, wish: Wish) -> LinkPlan:
     if target.own:
         return _plan_own(pack, target, wish)
     recorded = read_manifest(target)
-    found = adopted(pack, target, wish.additions, copy=wish.copy) if recorded is None else None
+    found = adopted(pack, target, wish.additions) if recorded is None else None
     old = recorded or found or empty()
     known = old.entries
     wanted, out, said = _without_spec_kit(_wanted(pack, target, wish, known), pack, target, known)

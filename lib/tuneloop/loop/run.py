@@ -7,11 +7,12 @@ returns at once; the executor runs the jobs.
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tuneloop.documents.config import load
-from tuneloop.documents.errors import FailedError, InputError, Problem, did_you_mean
+from tuneloop.documents.errors import FailedError, InputError, MissingError, Problem, UnreachableError, did_you_mean
 from tuneloop.documents.logs import EventLog
 from tuneloop.documents.shell import typed
 from tuneloop.experiment.identity import digest
@@ -21,8 +22,8 @@ from tuneloop.jobs.batches import Place
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.journal import Journal
-from tuneloop.jobs.state import ENDED, GOING, JobStatus
-from tuneloop.jobs.submit import Decision, ask_to_cancel, hand_over
+from tuneloop.jobs.state import ENDED, GOING, Consent, JobStatus
+from tuneloop.jobs.submit import Decision, Handed, ask_to_cancel, hand_over
 from tuneloop.jobs.submit import cancel as cancel_jobs
 from tuneloop.loop.costs import Cost, costs
 from tuneloop.loop.fitting import fitting, limits_of, refuse_unfit
@@ -31,21 +32,22 @@ from tuneloop.loop.setups import refuse_other_setup
 from tuneloop.workers.wording import counted
 
 
+def line(command: str, folder: Path) -> str:
+    """Return what to type: a command, such as `retry {} --failed`, around its folder."""
+    return f"tuneloop {command.format(typed(folder))}"
+
+
 @dataclass(frozen=True)
 class Choice:
     """Which jobs a command hands over: those in certain states, perhaps of one worker alone."""
 
     states: frozenset[State]
-    words: str = "run-experiment {}"  # the command, around its folder
+    command: str = "run-experiment {}"  # around its folder
     worker: str | None = None
 
     @property
     def verb(self) -> str:
-        return self.words.split(maxsplit=1)[0]
-
-    def typed(self, folder: Path) -> str:
-        """Return the command line that makes this choice."""
-        return f"tuneloop {self.words.format(typed(folder))}"
+        return self.command.split(maxsplit=1)[0]
 
     def picks(self, spec: JobSpec, status: JobStatus) -> bool:
         return status.state in self.states and self.worker in (None, spec.worker)
@@ -150,8 +152,8 @@ def _consented(
     return consent.plan if _id(jobs, whole, limit, changes) == consent.plan else None
 
 
-def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRESH, *, by: str) -> list[JobKey]:
-    """Hand the plan's jobs over and make sure that something runs them; return their keys.
+def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRESH, *, by: str) -> Handed:
+    """Hand the plan's jobs over and make sure that something runs them; return which, and how many have no room yet.
 
     Raises InputError when the plan has changed since, or does not fit the budget; FailedError when a scheduler
     did not take all of them: what it took goes on.
@@ -167,22 +169,29 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
             raise InputError(f"the plan has changed: it is {now.id}, not {plan.id}", hint=hint)
         # Again, under the lock: another command may have spent what was left.
         refuse_budget(experiment, now)
-        new = None if now.consented else plan.id
-        return _decision(board, _with_room(fleet, now.jobs), experiment.design.policy.resumes, new, len(plan.jobs))
+        # What another command has handed over meanwhile needs no second yes, and waits for nothing.
+        new = None if now.consented or not now.jobs else Consent(now.id, len(now.jobs), choice.command)
+        room = _with_room(fleet, now.jobs)
+        decision = _decision(board, room, experiment.design.policy.resumes, new)
+        return replace(decision, without_room=len(now.jobs) - len(room))
 
     if not plan.jobs:
         fleet.start(read_board(experiment, fleet).clusters)
-        return []
+        return Handed(())
     refuse_apart(fleet.configuration, read_board(experiment, fleet), plan.jobs)
     fleet.prepare(plan.clusters)
-    handed = hand_over(Journal(experiment.layout), fleet, decide, by)
+    try:
+        handed = hand_over(Journal(experiment.layout), fleet, decide, by)
+    except (UnreachableError, MissingError):
+        fleet.start(plan.clusters)  # what was taken before must not wait until somebody types the command again
+        raise
     log = EventLog(experiment.layout.folder, "run-experiment")
     log.event(f"plan {plan.id}: {len(handed.keys)} jobs handed over to {' and '.join(plan.clusters)} by {by}")
     fleet.start(plan.clusters)
     if handed.refused is not None:
         log.event(f"{len(plan.jobs) - len(handed.keys)} jobs were refused: {handed.refused}")
         helps = f"{handed.hint}; " if handed.hint else ""
-        again = f"`{choice.typed(experiment.layout.folder)}`"
+        again = f"`{line(choice.command, experiment.layout.folder)}`"
         if not handed.keys:
             hint = f"{helps}correct the profile or wait for the site, then {again}"
             raise FailedError(f"none of {counted(len(plan.jobs), 'job')} was handed over: {handed.refused}", hint=hint)
@@ -190,7 +199,7 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
             f"{len(handed.keys)} of {len(plan.jobs)} jobs were handed over; then: {handed.refused}",
             hint=f"{helps}what was taken goes on; {again} hands over the rest",
         )
-    return list(handed.keys)
+    return handed
 
 
 def _fits(board: Board, jobs: Sequence[JobSpec], limits: Mapping[str, int]) -> int | None:
@@ -207,7 +216,7 @@ def _with_room(fleet: Fleet, jobs: Sequence[JobSpec]) -> list[JobSpec]:
     return fitting(jobs, {cluster: limit - fleet.of(cluster).in_queue() for cluster, limit in limits.items()})
 
 
-def _decision(board: Board, specs: Sequence[JobSpec], resumes: int, plan: str | None, jobs: int) -> Decision:
+def _decision(board: Board, specs: Sequence[JobSpec], resumes: int, consent: Consent | None) -> Decision:
     """Return what to hand over, and what of earlier submissions it waits for or takes the place of."""
     anew = {spec.key for spec in specs}
     own = [status for status in board.going if status.key not in anew and status.native and status.token]
@@ -222,7 +231,7 @@ def _decision(board: Board, specs: Sequence[JobSpec], resumes: int, plan: str | 
             natives[status.token] = status.native
     before = [board.states[key] for key in anew]
     superseded = {status.key: status.native for status in before if status.native and _in_queue(status)}
-    return Decision(specs, plan, jobs, going, natives, superseded, resumes)
+    return Decision(specs, consent, going, natives, superseded, resumes)
 
 
 def _in_queue(status: JobStatus) -> bool:
@@ -241,14 +250,25 @@ def plan_cancel(experiment: Experiment, board: Board, runs: Sequence[str]) -> li
     return [status for status in board.going if status.key in wanted]
 
 
-def cancel(experiment: Experiment, fleet: Fleet, runs: Sequence[str], *, by: str) -> list[JobKey]:
-    """Ask the jobs of the runs (all without any) to end; return their keys. Raises InputError when none goes."""
-    keys = [status.key for status in plan_cancel(experiment, read_board(experiment, fleet), runs)]
+class Cancelled(NamedTuple):
+    keys: list[JobKey]  # that were asked to end
+    unhanded: int  # how many jobs had a yes, and have it no more
+
+
+def cancel(experiment: Experiment, fleet: Fleet, runs: Sequence[str], *, by: str) -> Cancelled:
+    """Ask the jobs of the runs (all without any) to end, and take back the yes to what was not handed over.
+
+    Raises InputError where there is neither.
+    """
+    board = read_board(experiment, fleet)
+    keys = [status.key for status in plan_cancel(experiment, board, runs)]
+    if not keys and not board.unhanded:
+        raise InputError("nothing to cancel", hint="`tuneloop status` shows what runs and waits")
     ask_to_cancel(Journal(experiment.layout), keys, by)
     # Read again: a job may have begun since. One that begins later still is ended by the runner.
     cancel_jobs([status for status in read_board(experiment, fleet).going if status.key in keys], fleet)
     EventLog(experiment.layout.folder, "run-experiment").event(f"asked to cancel {len(keys)} jobs")
-    return keys
+    return Cancelled(keys, board.unhanded)
 
 
 def outcome(board: Board) -> int | None:

@@ -15,7 +15,7 @@ from tuneloop.experiment.store import read_jobs
 from tuneloop.experiment.work import JobSpec
 from tuneloop.loop.placement import named_at
 
-_KEYS = "`source`, `modules`, `environment`, `python`, `cpus`, `gpus` or `limits.minutes`"
+_KEYS = "`ssh`, `source`, `modules`, `environment`, `python`, `cpus`, `gpus` or `limits.minutes`"
 
 
 def setup_mark(profile: Profile, job: JobSpec) -> str:
@@ -24,6 +24,8 @@ def setup_mark(profile: Profile, job: JobSpec) -> str:
     if profile.executor == "slurm":
         limit = profile.limits.minutes
         own += [profile.cpus, min(1, profile.gpus), limit if job.shape.minutes == limit else None]
+    if profile.ssh is not None:
+        own.append("ssh")  # scripts then name copies of what they read
     return digest(own)
 
 

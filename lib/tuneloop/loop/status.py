@@ -52,6 +52,7 @@ def status_data(experiment: Experiment, board: Board, fleet: Fleet) -> dict[str,
         "name": experiment.design.name,
         "runs": len(experiment.runs),
         "counts": counts(board.states),
+        "unhanded": board.unhanded,
         "runner": runner(board, fleet),
         "clusters": [
             {
