@@ -97,7 +97,7 @@ SBATCH = {
 def test_killed_inside_sbatch(how: str, tmp_path: Path, cluster: DevCluster, folder: Path, undisturbed: Path) -> None:
     killed(folder, shims(tmp_path / "bin", _ONCE.format(flag=tmp_path / "flag") + SBATCH[how]))
     hand_over(folder)
-    for job in [job for job, (_, reason) in cluster.queue().items() if reason == "JobHeldUser"]:
+    for job in [job for job, found in cluster.queue().items() if found == ("PENDING", "JobHeldUser")]:
         cluster.call("scontrol", "release", job)
     assert_as_undisturbed(cluster, folder, undisturbed)
 
