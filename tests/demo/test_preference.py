@@ -35,7 +35,7 @@ def preference(scaffolded: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_preferences_wait_for_what_they_start_from(scaffolded: Path) -> None:
+def test_preferences_are_refused_before_what_they_start_from_is_asked_for(scaffolded: Path) -> None:
     done = cli("run-experiment", scaffolded / "dpo", "--dry-run", check=False)
     assert done.returncode == 2
     assert "train is planned, and jobs here need it" in done.stderr

@@ -110,6 +110,14 @@ def test_jobs_scaffolded_before_there_was_a_fingerprint_are_taken_as_they_are(fo
     assert refusal(folder) == ""
 
 
+def test_a_set_up_that_fails_on_this_machine_says_so_in_the_runner_s_log(tmp_path: Path) -> None:
+    profile(tmp_path, "source: [/nowhere/site.sh]")
+    folder = make_echo(tmp_path / "exp", variables="{lr: [1e-3]}", controls="{epochs: 1, seconds: 0, steps: 1}")
+    run(folder, check=False)
+    assert states(folder)["train/lr1e-3"] == "failed"
+    assert "/nowhere/site.sh" in Layout(folder).runner_log.read_text()
+
+
 def test_a_cluster_that_becomes_remote_is_another_set_up(folder: Path) -> None:
     job = all_specs(read_jobs(Layout(folder)))[0]
     near = Profile(executor="slurm", python=sys.executable)

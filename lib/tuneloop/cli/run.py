@@ -103,7 +103,8 @@ def cancel(
     if dry_run:
         board = read_board(experiment, fleet)
         going = loop.plan_cancel(experiment, board, runs or [])
-        remember_plan(experiment.layout, "cancel", f"ends {counted(len(going), 'job')}", runs=runs or [])
+        also = f" and hands {board.unhanded} more with a yes not over" if board.unhanded else ""
+        remember_plan(experiment.layout, "cancel", f"ends {counted(len(going), 'job')}{also}", runs=runs or [])
         if as_json:
             keys = [item.key for item in going]
             write_json({"schema": "tuneloop.cancel/1", "would_cancel": keys, "unhanded": board.unhanded})

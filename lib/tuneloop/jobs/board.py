@@ -18,7 +18,7 @@ from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.facts import Attempt, Facts
 from tuneloop.jobs.journal import Journal
 from tuneloop.jobs.native import Native
-from tuneloop.jobs.state import GOING, Intent, JobStatus, fold, states
+from tuneloop.jobs.state import FINE, GOING, Intent, JobStatus, fold, states
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class Board:
         consent = self.intent.consent
         if consent is None:
             return 0
-        fine = GOING | {"done"}
-        left = sum(key not in consent.handed and status.state not in fine for key, status in self.states.items())
+        left = sum(key not in consent.handed and status.state not in FINE for key, status in self.states.items())
         return max(0, min(consent.jobs - len(consent.handed), left))
 
     @property

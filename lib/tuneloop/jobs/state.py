@@ -17,6 +17,7 @@ from tuneloop.jobs.native import Native
 
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled", "blocked", "lost", "stale"})
 GOING: frozenset[State] = frozenset({"waiting", "queued", "running"})
+FINE: frozenset[State] = GOING | {"done"}  # nobody has to do anything about it
 
 
 @dataclass(frozen=True)

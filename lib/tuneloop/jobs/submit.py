@@ -124,7 +124,7 @@ def _orders(after: Sequence[After], natives: Mapping[Token, Native]) -> list[Ord
 def _withdraw(natives: Sequence[Native], fleet: Fleet) -> None:
     """Take back what a batch that was taken stands in for: one that is refused takes nothing away.
 
-    Killed before, or too late, the old jobs run, too; the newest attempt alone puts its results into place.
+    Where the command dies before, or this comes too late, an old report is written, too.
     """
     for cluster in {native.cluster for native in natives}:
         fleet.of(cluster).withdraw([native for native in natives if native.cluster == cluster])

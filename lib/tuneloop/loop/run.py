@@ -7,7 +7,7 @@ returns at once; the executor runs the jobs.
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from tuneloop.jobs.batches import Place
 from tuneloop.jobs.board import Board, read_board
 from tuneloop.jobs.executors.fleet import Fleet
 from tuneloop.jobs.journal import Journal
-from tuneloop.jobs.state import ENDED, GOING, Consent, JobStatus
+from tuneloop.jobs.state import ENDED, FINE, GOING, Consent, JobStatus
 from tuneloop.jobs.submit import Decision, Handed, ask_to_cancel, hand_over
 from tuneloop.jobs.submit import cancel as cancel_jobs
 from tuneloop.loop.costs import Cost, costs
@@ -172,8 +172,7 @@ def start(experiment: Experiment, fleet: Fleet, plan: Plan, choice: Choice = FRE
         # What another command has handed over meanwhile needs no second yes, and waits for nothing.
         new = None if now.consented or not now.jobs else Consent(now.id, len(now.jobs), choice.command)
         room = _with_room(fleet, now.jobs)
-        decision = _decision(board, room, experiment.design.policy.resumes, new)
-        return replace(decision, without_room=len(now.jobs) - len(room))
+        return _decision(board, room, experiment.design.policy.resumes, new, without_room=len(now.jobs) - len(room))
 
     if not plan.jobs:
         fleet.start(read_board(experiment, fleet).clusters)
@@ -216,7 +215,9 @@ def _with_room(fleet: Fleet, jobs: Sequence[JobSpec]) -> list[JobSpec]:
     return fitting(jobs, {cluster: limit - fleet.of(cluster).in_queue() for cluster, limit in limits.items()})
 
 
-def _decision(board: Board, specs: Sequence[JobSpec], resumes: int, consent: Consent | None) -> Decision:
+def _decision(
+    board: Board, specs: Sequence[JobSpec], resumes: int, consent: Consent | None, *, without_room: int
+) -> Decision:
     """Return what to hand over, and what of earlier submissions it waits for or takes the place of."""
     anew = {spec.key for spec in specs}
     own = [status for status in board.going if status.key not in anew and status.native and status.token]
@@ -231,7 +232,7 @@ def _decision(board: Board, specs: Sequence[JobSpec], resumes: int, consent: Con
             natives[status.token] = status.native
     before = [board.states[key] for key in anew]
     superseded = {status.key: status.native for status in before if status.native and _in_queue(status)}
-    return Decision(specs, consent, going, natives, superseded, resumes)
+    return Decision(specs, consent, going, natives, superseded, resumes, without_room)
 
 
 def _in_queue(status: JobStatus) -> bool:
@@ -267,7 +268,9 @@ def cancel(experiment: Experiment, fleet: Fleet, runs: Sequence[str], *, by: str
     ask_to_cancel(Journal(experiment.layout), keys, by)
     # Read again: a job may have begun since. One that begins later still is ended by the runner.
     cancel_jobs([status for status in read_board(experiment, fleet).going if status.key in keys], fleet)
-    EventLog(experiment.layout.folder, "run-experiment").event(f"asked to cancel {len(keys)} jobs")
+    EventLog(experiment.layout.folder, "run-experiment").event(
+        f"asked to cancel {len(keys)} jobs; {board.unhanded} more had a yes"
+    )
     return Cancelled(keys, board.unhanded)
 
 
@@ -310,23 +313,21 @@ def _given_up(board: Board, choice: Choice) -> set[JobKey]:
     A scheduler that has given a job up does not start it once what it needs is done, or tried again; `_possible` leaves
     out the others.
     """
-    fine = GOING | {"done"}
     return {
         spec.key
         for spec in board.specs
         if board.states[spec.key].state == "blocked"
         and choice.worker in (None, spec.worker)
-        and all(board.elsewhere[need].state in fine for need in spec.needs if need.experiment is not None)
+        and all(board.elsewhere[need].state in FINE for need in spec.needs if need.experiment is not None)
     }
 
 
 def _possible(board: Board, picked: set[JobKey]) -> set[JobKey]:
     """Leave out what needs a job that neither is done, nor goes, nor is picked itself."""
-    fine: frozenset[State] = GOING | {"done"}
 
     def possible(spec: JobSpec) -> bool:
         return all(
-            need.when == "any" or need.job in picked or board.states[need.job].state in fine
+            need.when == "any" or need.job in picked or board.states[need.job].state in FINE
             for need in spec.needs
             if need.experiment is None and need.job in board.states
         )
@@ -341,7 +342,7 @@ def _possible(board: Board, picked: set[JobKey]) -> set[JobKey]:
 def _refuse_missing_elsewhere(experiment: Experiment, board: Board, chosen: set[JobKey]) -> None:
     wanted = {need.experiment: status for need, status in board.elsewhere.items() if _cited(board, need, chosen)}
     for name, status in wanted.items():
-        if status.state not in GOING | {"done"}:
+        if status.state not in FINE:
             other = typed(Path(os.path.relpath(experiment.path(name or ""))))
             verb = f"retry {other} --failed" if status.state in ENDED else f"run-experiment {other}"
             why = f" ({status.reason})" if status.reason else ""
